@@ -1,0 +1,150 @@
+# The two commands of the README are `make demo` and `make test`. Both work from a bare clone: each makes its own virtual
+# environment, installs into it (editable, so that the checkout's folders do not shadow the compiled module) and runs.
+#
+#   PYTHON=python3.12   the interpreter to build environments with
+#   JAX='jax==0.10.2'   an extra requirement for the installation
+#   PYTEST_ARGS='-k relu -x'
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+JAX ?=
+PYTEST_ARGS ?=
+CXX_FUZZ ?= clang++-16
+FUZZ_SECONDS ?= 1800
+JOBS ?= $(shell nproc)
+
+TEST_VENV ?= .venv-test
+DEMO_VENV ?= .venv-demo
+NATIVE := pyproject.toml $(shell find xla_kernels \( -name '*.cc' -o -name '*.h' -o -name 'CMakeLists.txt' -o -name '*.cmake' \))
+
+.PHONY: help
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+# ---- Environments --------------------------------------------------------------------------------------------------------
+# $(call environment,VENV,EXTRAS): makes VENV once, installs again when native sources or pyproject.toml change.
+define environment
+if ! command -v "$(PYTHON)" >/dev/null || ! "$(PYTHON)" -c '' 2>/dev/null; then
+  echo "No $(PYTHON) here. Name another interpreter (3.11 or newer): make $@ PYTHON=python3" >&2; exit 1
+fi
+if [[ ! -x $(1)/bin/python ]]; then
+  "$(PYTHON)" -m venv $(1) || { rm -rf $(1); echo "$(PYTHON) -m venv failed; on Debian: apt-get install python3-venv python3-dev" >&2; exit 1; }
+fi
+$(1)/bin/python -m pip install --quiet --editable '.[$(2)]' $(if $(JAX),'$(JAX)')
+touch $@
+endef
+
+$(TEST_VENV)/.installed: $(NATIVE)
+	@$(call environment,$(TEST_VENV),test$(,)experiments)
+
+$(DEMO_VENV)/.installed: $(NATIVE)
+	@$(call environment,$(DEMO_VENV),experiments)
+
+, := ,
+
+# The pinned linters go into the test environment: pyright has to see what the code imports.
+$(TEST_VENV)/.tools: $(TEST_VENV)/.installed
+	@tools='import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"])'
+	$(TEST_VENV)/bin/python -m pip install --quiet $$($(TEST_VENV)/bin/python -c "$$tools")
+	touch $@
+
+# ---- The two commands ----------------------------------------------------------------------------------------------------
+.PHONY: demo test install dev
+demo: $(DEMO_VENV)/.installed ## Train a small sparse CNN on scikit-learn's digits, end in a table
+	$(DEMO_VENV)/bin/python -m experiments train configs/digits.yaml
+
+test: $(TEST_VENV)/.installed ## Run the Python tests
+	$(TEST_VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+install: $(TEST_VENV)/.installed ## Make the test environment, run nothing
+
+dev: $(TEST_VENV)/.tools ## Make the test environment with the linters in it
+	@echo "source $(TEST_VENV)/bin/activate"
+
+# ---- Checks --------------------------------------------------------------------------------------------------------------
+CPP_FILES = $(shell find xla_kernels -name '*.cc' -o -name '*.h')
+
+.PHONY: lint format
+lint: $(TEST_VENV)/.tools ## ruff, pyright, clang-format: report only
+	$(TEST_VENV)/bin/ruff check .
+	$(TEST_VENV)/bin/ruff format --check .
+	$(TEST_VENV)/bin/clang-format --dry-run -Werror $(CPP_FILES)
+	$(TEST_VENV)/bin/pyright --pythonpath $(TEST_VENV)/bin/python
+
+format: $(TEST_VENV)/.tools ## Let ruff and clang-format rewrite the files
+	$(TEST_VENV)/bin/ruff check --fix .
+	$(TEST_VENV)/bin/ruff format .
+	$(TEST_VENV)/bin/clang-format -i $(CPP_FILES)
+
+# ---- C++ tests -----------------------------------------------------------------------------------------------------------
+# Debian: apt-get install cmake ninja-build libgtest-dev clang-16 libclang-rt-16-dev
+CTEST_CMAKE = cmake -S xla_kernels -G Ninja -DJAXSPARSE_MODULE=OFF -DJAXSPARSE_CUDA=OFF -DJAXSPARSE_WERROR=ON
+CTEST = ctest --output-on-failure -j $(JOBS)
+SANITIZER_ENV = ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
+
+.PHONY: cpp-test cpp-asan cpp-tsan fuzz fuzz-short
+cpp-test: ## C++ unit tests, and the check of the instruction-set objects
+	$(CTEST_CMAKE) -B build/ctests -DJAXSPARSE_TESTS=ON
+	cmake --build build/ctests
+	$(CTEST) --test-dir build/ctests
+
+cpp-asan: ## C++ unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(CTEST_CMAKE) -B build/ctests-asan -DJAXSPARSE_TESTS=ON -DJAXSPARSE_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo
+	cmake --build build/ctests-asan
+	$(SANITIZER_ENV) $(CTEST) --test-dir build/ctests-asan
+
+cpp-tsan: ## C++ unit tests under ThreadSanitizer
+	$(CTEST_CMAKE) -B build/ctests-tsan -DJAXSPARSE_TESTS=ON -DJAXSPARSE_SANITIZE=thread -DCMAKE_BUILD_TYPE=RelWithDebInfo
+	cmake --build build/ctests-tsan
+	$(SANITIZER_ENV) $(CTEST) --test-dir build/ctests-tsan
+
+fuzz: ## libFuzzer over the kernels, FUZZ_SECONDS each (default: half an hour)
+	$(CTEST_CMAKE) -B build/fuzz -DJAXSPARSE_FUZZ=ON -DJAXSPARSE_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=$(CXX_FUZZ)
+	cmake --build build/fuzz
+	for target in build/fuzz/ctests/*_fuzz; do
+	  corpus=build/fuzz/corpus-$$(basename $$target); mkdir -p $$corpus
+	  $(SANITIZER_ENV) $$target -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 -artifact_prefix=build/fuzz/ $$corpus
+	done
+
+fuzz-short: ## The same for twenty seconds each
+	$(MAKE) fuzz FUZZ_SECONDS=20
+
+# ---- The Python module under sanitizers ------------------------------------------------------------------------------------
+# A second environment that borrows the packages of the test environment through a path file (path files inside a borrowed
+# folder are not read, so its editable install stays out) and holds a module built with ASan and UBSan.
+ASAN_VENV := .venv-asan
+ASAN_ARGS ?= -m asan -p no:cacheprovider --override-ini addopts= --override-ini testpaths=tests
+
+$(ASAN_VENV)/.installed: $(TEST_VENV)/.installed
+	[[ -x $(ASAN_VENV)/bin/python ]] || "$(PYTHON)" -m venv $(ASAN_VENV)
+	site='import sysconfig; print(sysconfig.get_path("purelib"))'
+	(cd / && "$(CURDIR)/$(TEST_VENV)/bin/python" -c "$$site") >"$$($(ASAN_VENV)/bin/python -c "$$site")/borrowed.pth"
+	$(ASAN_VENV)/bin/python -m pip install --quiet --no-deps --editable . \
+	  -C build-dir=build/asan -C cmake.build-type=RelWithDebInfo -C install.strip=false \
+	  -C cmake.define.JAXSPARSE_SANITIZE=address,undefined
+	touch $@
+
+.PHONY: python-asan
+python-asan: $(ASAN_VENV)/.installed ## A subset of the Python tests, the module built with ASan and UBSan
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	  $(ASAN_VENV)/bin/python -m pytest $(ASAN_ARGS)
+
+# ---- Documents ---------------------------------------------------------------------------------------------------------------
+.PHONY: docs docs-check
+docs: $(TEST_VENV)/.installed ## Write the generated parts of README and docs again from the result files
+	$(TEST_VENV)/bin/python -m experiments benchmark direct --report
+
+docs-check: ## Fail where a generated part of README or docs is not current
+	before=$$(git status --porcelain -- README.md docs; git diff -- README.md docs)
+	$(MAKE) --no-print-directory docs
+	after=$$(git status --porcelain -- README.md docs; git diff -- README.md docs)
+	[[ "$$before" == "$$after" ]] || { git --no-pager diff -- README.md docs; echo "Generated text was not current: make docs, then commit." >&2; exit 1; }
+
+.PHONY: clean
+clean: ## Remove environments and build outputs
+	rm -rf .venv-* build dist .pytest_cache .ruff_cache .hypothesis
