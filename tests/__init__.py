@@ -1,0 +1,1 @@
+"""Tests of jaxsparse; they mirror the library's folders.  `oracle.py` is the specification in NumPy."""

@@ -1,0 +1,28 @@
+"""Strict by default: eight virtual CPU devices, no silent promotion of dtype or rank; warnings are errors (pyproject)."""
+
+import os
+
+os.environ["XLA_FLAGS"] = (
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+)
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import hypothesis
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+hypothesis.settings.register_profile(
+    "repeatable", derandomize=True, deadline=None, max_examples=60, database=None
+)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=3000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+@pytest.fixture
+def rng():
+    """Random numbers that are the same on every run."""
+    return np.random.default_rng(0)
