@@ -1,0 +1,11 @@
+"""Flax NNX layers over the sparse containers.
+
+Activations are :class:`jaxsparse.direct.SparseTensor`; the layers without parameters also take dense channels-last
+arrays, so that one model definition serves a sparse network and its dense twin.
+"""
+
+from jaxsparse.nn.direct_conv import DirectConv
+from jaxsparse.nn.functions import max_pool, relu, to_dense
+from jaxsparse.nn.variables import Density, PruningMask
+
+__all__ = ["Density", "DirectConv", "PruningMask", "max_pool", "relu", "to_dense"]

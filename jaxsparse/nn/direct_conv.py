@@ -1,0 +1,177 @@
+"""Direct sparse convolution as a Flax layer."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxsparse import direct
+from jaxsparse.nn.variables import Density, PruningMask
+
+Ints = int | Sequence[int]
+
+
+class DirectConv(nnx.Module):
+    """Direct sparse convolution of ILA-SCNN: sparse activations, sparse filters, a bound on every channel's density.
+
+    The keyword order is that of ``flax.nnx.Conv`` and so is the kernel, ``[*kernel_size, in_features, out_features]``:
+    weights trained there drop in unchanged. The meaning is that of :func:`jaxsparse.direct.conv`: the bias goes to
+    active responses only, and every (batch element, output channel) keeps its ``capacity`` strongest responses.
+
+    In training mode every call writes the measured density to ``self.density``, as ``nnx.BatchNorm`` writes its
+    statistics: call the layer under ``nnx.jit`` or split and merge it. After ``model.eval()`` (or with
+    ``use_running_average = True``) it writes nothing and may be closed over by any JAX transformation.
+
+    Args:
+      in_features: number of input channels.
+      out_features: number of output channels.
+      kernel_size: extent of the kernel; an integer means one spatial dimension.
+      strides: an integer or one for each spatial dimension.
+      padding: ``"SAME"``, ``"VALID"`` or ``(low, high)`` pairs.
+      kernel_dilation: an integer or one for each spatial dimension.
+      use_bias: whether to add a bias to active responses.
+      mask: bool array of the kernel's shape, ``False`` = pruned; all alive if left out. Held as :class:`PruningMask`.
+      capacity: entries an output channel may store. At most one of ``capacity`` and ``density`` may be given; with
+        neither nothing is ever cut.
+      density: the same as a share of the output volume, ``ceil(density * volume - 1e-6)`` entries.
+      select: ``"value"``, ``"magnitude"`` or ``"relu"``: which responses are kept.
+      dtype: the type of the computation (default: inferred from input and parameters).
+      param_dtype: the type of kernel and bias.
+      kernel_init: initialiser of the kernel.
+      bias_init: initialiser of the bias.
+      rngs: ``nnx.Rngs`` with a ``params`` stream.
+
+    Raises:
+      ValueError: ``mask`` has not the kernel's shape, or both ``capacity`` and ``density`` are given.
+      TypeError: ``mask`` is not bool.
+
+    Example usage::
+
+      >>> import jax.numpy as jnp
+      >>> from flax import nnx
+      >>> from jaxsparse import direct, nn
+
+      >>> image = jnp.zeros((1, 28, 28, 1)).at[0, 4:24, 14, 0].set(1.0)
+      >>> x = direct.SparseTensor.from_dense(image, density=0.1)
+      >>> layer = nn.DirectConv(1, 8, (3, 3), density=0.05, select="relu", rngs=nnx.Rngs(0))
+      >>> y = layer(x)
+      >>> y.keys.shape, y.spatial_shape
+      ((1, 8, 40), (28, 28))
+      >>> layer.density[...].shape
+      (8,)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        kernel_size: Ints,
+        strides: Ints = 1,
+        *,
+        padding: str | Sequence[tuple[int, int]] = "SAME",
+        kernel_dilation: Ints = 1,
+        use_bias: bool = True,
+        mask: jax.Array | None = None,
+        capacity: int | None = None,
+        density: float | None = None,
+        select: str = "value",
+        dtype: Any | None = None,
+        param_dtype: Any = jnp.float32,
+        kernel_init: nnx.Initializer = nnx.initializers.lecun_normal(),
+        bias_init: nnx.Initializer = nnx.initializers.zeros_init(),
+        rngs: nnx.Rngs,
+    ):
+        if capacity is not None and density is not None:
+            raise ValueError(
+                f"DirectConv takes capacity or density, not both: got capacity={capacity}, "
+                f"density={density}"
+            )
+        kernel_size = (kernel_size,) if isinstance(kernel_size, int) else tuple(kernel_size)
+        kernel_shape = (*kernel_size, in_features, out_features)
+        self.kernel = nnx.Param(kernel_init(rngs.params(), kernel_shape, param_dtype))
+        self.bias = (
+            nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype))
+            if use_bias
+            else nnx.data(None)
+        )
+        # Always an array: pruning writes into it without changing the structure of the model's state.
+        self.mask = PruningMask(_checked_mask(mask, kernel_shape))
+        self.density = Density(jnp.zeros((out_features,), jnp.float32))
+
+        self.in_features = in_features
+        self.out_features = out_features
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.padding = padding if isinstance(padding, str) else tuple(map(tuple, padding))
+        self.kernel_dilation = kernel_dilation
+        self.use_bias = use_bias
+        self.capacity = capacity
+        self.density_bound = density
+        self.select = select
+        self.dtype = dtype
+        self.param_dtype = param_dtype
+        self.use_running_average = False  # the name that nnx's train() and eval() set
+
+    def __call__(self, x: direct.SparseTensor) -> direct.SparseTensor:
+        """Convolves ``x`` and, in training mode, records the density that was found.
+
+        Args:
+          x: a ``SparseTensor`` with ``in_features`` channels and ``len(kernel_size)`` spatial dimensions.
+
+        Returns:
+          A ``SparseTensor`` with ``out_features`` channels and the layer's capacity.
+
+        Raises:
+          TypeError: ``x`` is not a ``SparseTensor``.
+          ValueError: its rank or channels do not fit the kernel, or the capacity is 0.
+        """
+        if not isinstance(x, direct.SparseTensor):
+            raise TypeError(
+                f"DirectConv expects a direct.SparseTensor, got {type(x).__name__}; build one "
+                "with direct.SparseTensor.from_dense(x, density=...)"
+            )
+        kernel = self.kernel[...]
+        bias = self.bias[...] if self.bias is not None else None
+        floats = [x.values, kernel] if bias is None else [x.values, kernel, bias]
+        dtype = jnp.result_type(*floats) if self.dtype is None else self.dtype
+        y = direct.conv(
+            x.replace(values=x.values.astype(dtype)),
+            kernel.astype(dtype),
+            None if bias is None else bias.astype(dtype),
+            mask=self.mask[...],
+            capacity=self.capacity,
+            density=self.density_bound,
+            select=self.select,
+            strides=self.strides,
+            padding=self.padding,
+            kernel_dilation=self.kernel_dilation,
+        )
+        if not self.use_running_average:
+            share = y.nnz.astype(jnp.float32) / math.prod(y.spatial_shape)
+            self.density[...] = jnp.mean(share, axis=0)
+        return y
+
+    def set_view(self, use_running_average: bool | None = None):
+        """Class method used by ``nnx.view``.
+
+        Args:
+          use_running_average: if True, the measured density stays as it is.
+        """
+        if use_running_average is not None:
+            self.use_running_average = use_running_average
+
+
+def _checked_mask(mask: jax.Array | None, kernel_shape: tuple[int, ...]) -> jax.Array:
+    if mask is None:
+        return jnp.ones(kernel_shape, jnp.bool_)
+    mask = jnp.asarray(mask)
+    if mask.dtype != jnp.bool_:
+        raise TypeError(f"DirectConv's mask must be bool, got {mask.dtype}")
+    if mask.shape != kernel_shape:
+        raise ValueError(
+            f"DirectConv's mask must have the kernel's shape {kernel_shape}, got {mask.shape}"
+        )
+    return mask

@@ -1,0 +1,28 @@
+"""The two kinds of layer state that are not trained by gradients."""
+
+from flax import nnx
+
+
+class PruningMask(nnx.Variable):
+    """Which weights of a kernel are alive: bool, the kernel's shape, ``True`` = alive.
+
+    Not a ``nnx.Param``: no optimiser sees it. It is state of the layer, saved in its checkpoints.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxsparse import nn
+    >>> int(nn.PruningMask(jnp.ones((3, 3, 1, 8), bool))[...].sum())
+    72
+    """
+
+
+class Density(nnx.Variable):
+    """The share of voxels that wanted to respond in a layer's last call: float32, ``[out_features]``.
+
+    The mean over the batch of ``nnz / volume``, counted before the capacity cut it: what the density regulariser of
+    ILA-SCNN (Eq. 4) watches. It may lie above the layer's bound; what is stored cannot.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxsparse import nn
+    >>> nn.Density(jnp.zeros(8))[...].shape
+    (8,)
+    """
