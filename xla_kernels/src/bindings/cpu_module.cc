@@ -1,0 +1,125 @@
+// The Python module xla_kernels._cpu: handlers as capsules, and the workspace sizes that go with them.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "../direct/conv.h"
+#include "../direct/conv_grad.h"
+#include "../direct/convert.h"
+#include "../direct/entrywise.h"
+#include "../direct/lanes.h"
+#include "../direct/max_pool.h"
+#include "handlers.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace jaxsparse {
+namespace {
+
+using Sizes = std::vector<int64_t>;
+
+// Calls f with a value of a storage type of that width; the two half types are laid out alike.
+template <class F>
+int64_t by_itemsize(int64_t itemsize, F&& f) {
+  switch (itemsize) {
+    case 2: return f(BF16{});
+    case 4: return f(float{});
+    case 8: return f(double{});
+    default: throw std::invalid_argument("itemsize must be 2, 4 or 8");
+  }
+}
+
+void require_dims(size_t d, const Sizes& sizes, const char* name) {
+  if (d < 1 || d > kMaxDims) throw std::invalid_argument("there must be 1 to 4 spatial dimensions");
+  if (sizes.size() != d) throw std::invalid_argument(std::string(name) + " does not fit the spatial dimensions");
+}
+
+int64_t conv_workspace_bytes(const std::string& op, const Sizes& spatial_shape, const Sizes& out_shape,
+                             const Sizes& kernel_shape, const Sizes& strides, const Sizes& padding,
+                             const Sizes& dilation, int64_t in_channels, int64_t out_channels, int64_t capacity,
+                             int64_t out_capacity, int64_t itemsize) {
+  const size_t d = spatial_shape.size();
+  require_dims(d, out_shape, "out_shape");
+  require_dims(d, kernel_shape, "kernel_shape");
+  require_dims(d, strides, "strides");
+  require_dims(d, dilation, "dilation");
+  if (padding.size() != 2 * d) throw std::invalid_argument("padding does not fit the spatial dimensions");
+  ConvGeometry g;
+  g.dims = static_cast<int>(d);
+  for (size_t i = 0; i < d; ++i) {
+    g.in[i] = spatial_shape[i];
+    g.out[i] = out_shape[i];
+    g.kernel[i] = kernel_shape[i];
+    g.stride[i] = strides[i];
+    g.pad[i] = padding[2 * i];
+    g.dilation[i] = dilation[i];
+  }
+  const ConvGrid grid(g);
+  const ConvSizes n{1, in_channels, out_channels, capacity, out_capacity};
+  if (in_channels < 1 || out_channels < 1) return 64;
+  return by_itemsize(itemsize, [&](auto type) -> int64_t {
+    using T = decltype(type);
+    if (op == "conv") return lay_out_conv<T>(grid, n, nullptr, true).bytes;
+    if (op == "conv_at") return lay_out_conv<T>(grid, n, nullptr, false).bytes;
+    if (op == "conv_input_grad") return lay_out_grad<T>(grid, n, GradOf::kInput, nullptr).bytes;
+    if (op == "conv_kernel_grad") return lay_out_grad<T>(grid, n, GradOf::kKernel, nullptr).bytes;
+    throw std::invalid_argument("unknown convolution '" + op + "'");
+  });
+}
+
+int64_t from_dense_workspace_bytes(const Sizes& spatial_shape, int64_t channels, int64_t out_capacity,
+                                   int64_t itemsize) {
+  int64_t volume = 1;
+  for (int64_t s : spatial_shape) volume = checked_product(volume, s);
+  if (channels < 1) return 64;
+  return by_itemsize(itemsize, [&](auto type) {
+    return lay_out_from_dense<decltype(type)>({1, volume, channels, out_capacity}, nullptr).bytes;
+  });
+}
+
+int64_t max_pool_workspace_bytes(const Sizes& spatial_shape, const Sizes& out_shape, const Sizes& window,
+                                 const Sizes& strides, int64_t capacity, int64_t out_capacity, int64_t itemsize) {
+  const size_t d = spatial_shape.size();
+  require_dims(d, out_shape, "out_shape");
+  require_dims(d, window, "window");
+  require_dims(d, strides, "strides");
+  const ConvGrid grid(
+      pool_geometry(static_cast<int>(d), spatial_shape.data(), out_shape.data(), window.data(), strides.data()));
+  return by_itemsize(itemsize, [&](auto type) {
+    int64_t bytes;
+    lay_out_pool<decltype(type)>(grid, {1, 1, capacity, out_capacity}, nullptr, &bytes);
+    return bytes;
+  });
+}
+
+int64_t put_add_workspace_bytes(int64_t capacity, int64_t itemsize) {
+  return by_itemsize(itemsize, [&](auto type) { return put_add_bytes<decltype(type)>(capacity); });
+}
+
+}  // namespace
+}  // namespace jaxsparse
+
+NB_MODULE(_cpu, m) {
+  m.def("targets", [] {
+    nb::dict out;
+#define JAXSPARSE_ADD_HANDLER(name, symbol) out[name] = nb::capsule(reinterpret_cast<void*>(symbol));
+    JAXSPARSE_CPU_HANDLERS(JAXSPARSE_ADD_HANDLER)
+#undef JAXSPARSE_ADD_HANDLER
+    return out;
+  });
+  m.def("isa", [] { return std::string(jaxsparse::instruction_set()); });
+  m.def("conv_workspace_bytes", &jaxsparse::conv_workspace_bytes, "op"_a, nb::kw_only(), "spatial_shape"_a,
+        "out_shape"_a, "kernel_shape"_a, "strides"_a, "padding"_a, "dilation"_a, "in_channels"_a, "out_channels"_a,
+        "capacity"_a, "out_capacity"_a, "itemsize"_a);
+  m.def("from_dense_workspace_bytes", &jaxsparse::from_dense_workspace_bytes, nb::kw_only(), "spatial_shape"_a,
+        "channels"_a, "out_capacity"_a, "itemsize"_a);
+  m.def("max_pool_workspace_bytes", &jaxsparse::max_pool_workspace_bytes, nb::kw_only(), "spatial_shape"_a,
+        "out_shape"_a, "window"_a, "strides"_a, "capacity"_a, "out_capacity"_a, "itemsize"_a);
+  m.def("put_add_workspace_bytes", &jaxsparse::put_add_workspace_bytes, nb::kw_only(), "capacity"_a, "itemsize"_a);
+}

@@ -1,0 +1,96 @@
+// What every FFI handler shares: argument checks, the dispatch on the element type, error translation.
+// Python validates with better messages first; these checks are the backstop that keeps every access in
+// bounds whoever calls.
+#pragma once
+
+#include <initializer_list>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "../core/dtype.h"
+#include "../direct/grid.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace jaxsparse {
+
+namespace ffi = ::xla::ffi;
+
+inline void require(bool ok, const char* what) {
+  if (!ok) throw std::invalid_argument(what);
+}
+
+struct FfiPool {
+  ffi::ThreadPool pool;
+  int64_t num_threads() const { return pool.num_threads(); }
+  template <class F>
+  void Schedule(F&& f) {
+    pool.Schedule(std::forward<F>(f));
+  }
+};
+
+// Calls f(T{}) for the element type's storage type.
+template <class F>
+void dispatch(ffi::DataType type, F&& f) {
+  switch (type) {
+    case ffi::F32: return f(float{});
+    case ffi::F64: return f(double{});
+    case ffi::BF16: return f(BF16{});
+    case ffi::F16: return f(F16{});
+    default: throw std::invalid_argument("values must be float32, float64, bfloat16 or float16");
+  }
+}
+
+// Nothing may escape a handler.
+template <class F>
+ffi::Error guarded(const char* op, F&& f) {
+  try {
+    f();
+    return ffi::Error::Success();
+  } catch (const std::invalid_argument& e) {
+    return ffi::Error::InvalidArgument(std::string(op) + ": " + e.what());
+  } catch (const std::bad_alloc&) {
+    return ffi::Error(ffi::ErrorCode::kResourceExhausted, std::string(op) + ": out of host memory");
+  } catch (const std::exception& e) {
+    return ffi::Error::Internal(std::string(op) + ": " + e.what());
+  }
+}
+
+template <class Buffer>
+int64_t dim(const Buffer& buffer, size_t i) {
+  return buffer.dimensions()[i];
+}
+
+inline bool same_shape(ffi::Span<const int64_t> a, ffi::Span<const int64_t> b) {
+  if (a.size() != b.size()) return false;
+  for (size_t i = 0; i < a.size(); ++i)
+    if (a[i] != b[i]) return false;
+  return true;
+}
+
+// A list buffer: keys [batch, channels, capacity] with values of the same shape.
+template <class Keys, class Values>
+void require_lists(const Keys& keys, const Values& values) {
+  require(keys.element_type() == ffi::S32, "keys must be int32");
+  require(keys.dimensions().size() == 3, "keys must have rank 3: [batch, channels, capacity]");
+  require(same_shape(keys.dimensions(), values.dimensions()), "keys and values must have one shape");
+  require(dim(keys, 2) >= 1, "the capacity must be at least 1");
+}
+
+inline int64_t product(ffi::Span<const int64_t> v) {
+  int64_t p = 1;
+  for (size_t i = 0; i < v.size(); ++i) p = checked_product(p, v[i]);
+  return p;
+}
+
+template <class T, class Buffer>
+const T* data(const Buffer& buffer) {
+  return static_cast<const T*>(buffer.untyped_data());
+}
+template <class T, class Buffer>
+T* result_data(Buffer& buffer) {
+  return static_cast<T*>(buffer->untyped_data());
+}
+
+}  // namespace jaxsparse

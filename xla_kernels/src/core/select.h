@@ -1,0 +1,152 @@
+// Keeping the strongest K of a stream of responses with memory for K and a short side list.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+#include "score.h"
+
+namespace jaxsparse {
+
+// A response list with ascending keys; `extra` is an optional payload that moves along.
+template <class A>
+struct Responses {
+  int32_t* key;
+  A* value;
+  int32_t* extra;
+  int64_t n;
+};
+
+// The weakest response that is kept: a later one must beat it, by rank or, at equal rank, by a lower key.
+template <class A>
+struct Bound {
+  Rank<A> rank = 0;
+  int32_t key = std::numeric_limits<int32_t>::max();
+  A score = -std::numeric_limits<A>::infinity();
+};
+
+namespace internal {
+
+template <class A>
+struct Threshold {
+  Rank<A> rank;      // everything above is kept
+  int64_t ties;      // how many responses have exactly this rank (or lie in its open interval, all kept)
+  int64_t kept_ties;
+};
+
+// The k-th largest rank of two lists by radix refinement, most significant digits first.
+template <class A>
+Threshold<A> kth_largest(const Responses<A>& a, const Responses<A>& b, int64_t k, Rule rule) {
+  using R = Rank<A>;
+  constexpr int kBits = sizeof(R) * 8, kDigit = 11;
+  uint32_t histogram[1 << kDigit];
+  R prefix = 0;
+  int64_t remaining = k;
+  for (int fixed = 0;;) {
+    const int width = std::min(kDigit, kBits - fixed);
+    const int shift = kBits - fixed - width;
+    const R mask = (R{1} << width) - 1;
+    std::memset(histogram, 0, sizeof histogram);
+    for (const Responses<A>* list : {&a, &b}) {
+      for (int64_t i = 0; i < list->n; ++i) {
+        const R rank = rank_of(list->value[i], rule);
+        if (fixed == 0 || (rank >> (kBits - fixed)) == prefix) ++histogram[(rank >> shift) & mask];
+      }
+    }
+    int64_t bin = int64_t{1} << width;
+    int64_t count = 0;
+    do {
+      remaining -= count;
+      count = histogram[--bin];
+    } while (count < remaining);
+    prefix = (prefix << width) | static_cast<R>(bin);
+    fixed += width;
+    if (fixed == kBits || count == remaining) return {static_cast<R>(prefix << shift), count, remaining};
+  }
+}
+
+// The key of the last tie that is kept when only the first `keep` of all ties stay.
+template <class A>
+int32_t last_kept_tie(const Responses<A>& a, const Responses<A>& b, Rank<A> rank, int64_t keep, Rule rule) {
+  int64_t i = 0, j = 0;
+  int32_t key = -1;
+  while (keep > 0) {
+    while (i < a.n && rank_of(a.value[i], rule) != rank) ++i;
+    while (j < b.n && rank_of(b.value[j], rule) != rank) ++j;
+    if (j >= b.n || (i < a.n && a.key[i] < b.key[j])) {
+      key = a.key[i++];
+    } else {
+      key = b.key[j++];
+    }
+    --keep;
+  }
+  return key;
+}
+
+template <class A>
+void drop_weak(Responses<A>& list, Rank<A> rank, int32_t last_tie, Rule rule, int32_t* highest_tie) {
+  int64_t kept = 0;
+  for (int64_t i = 0; i < list.n; ++i) {
+    const Rank<A> r = rank_of(list.value[i], rule);
+    const bool tie = r == rank && list.key[i] <= last_tie;
+    if (tie) *highest_tie = std::max(*highest_tie, list.key[i]);
+    list.key[kept] = list.key[i];
+    list.value[kept] = list.value[i];
+    if (list.extra) list.extra[kept] = list.extra[i];
+    kept += tie || r > rank;
+  }
+  list.n = kept;
+}
+
+// Merges `side` into `main`, whose buffer has room for both.
+template <class A>
+void merge_by_key(Responses<A>& main, const Responses<A>& side) {
+  int64_t i = main.n - 1, j = side.n - 1;
+  int64_t at = main.n + side.n - 1;
+  main.n += side.n;
+  while (j >= 0) {
+    const bool from_main = i >= 0 && main.key[i] > side.key[j];
+    const Responses<A>& from = from_main ? main : side;
+    const int64_t index = from_main ? i-- : j--;
+    main.key[at] = from.key[index];
+    main.value[at] = from.value[index];
+    if (main.extra) main.extra[at] = from.extra[index];
+    --at;
+  }
+}
+
+template <class A>
+A score_at(Rank<A> rank, Rule rule) {
+  using R = Rank<A>;
+  constexpr R kSign = R{1} << (sizeof(R) * 8 - 1);
+  R bits = rank & kSign ? static_cast<R>(rank ^ kSign) : static_cast<R>(~rank);
+  if (rule == Rule::kMagnitude) bits = rank & ~kSign;
+  A score;
+  std::memcpy(&score, &bits, sizeof score);
+  return score;
+}
+
+}  // namespace internal
+
+// Keeps the `capacity` strongest of both lists in `main` (ties: the lower keys), ascending by key, and
+// returns what a further response has to beat. Both lists together hold at least `capacity`.
+template <class A>
+Bound<A> keep_strongest(Responses<A>& main, Responses<A>& side, int64_t capacity, Rule rule) {
+  const internal::Threshold<A> threshold = internal::kth_largest(main, side, capacity, rule);
+  int32_t last_tie = std::numeric_limits<int32_t>::max();
+  if (threshold.kept_ties < threshold.ties)
+    last_tie = internal::last_kept_tie(main, side, threshold.rank, threshold.kept_ties, rule);
+  Bound<A> bound;
+  bound.rank = threshold.rank;
+  bound.score = internal::score_at<A>(threshold.rank, rule);
+  bound.key = -1;
+  internal::drop_weak(main, threshold.rank, last_tie, rule, &bound.key);
+  internal::drop_weak(side, threshold.rank, last_tie, rule, &bound.key);
+  internal::merge_by_key(main, side);
+  side.n = 0;
+  return bound;
+}
+
+}  // namespace jaxsparse

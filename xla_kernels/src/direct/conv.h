@@ -1,0 +1,313 @@
+// Direct sparse convolution, forward: tiles of the output are accumulated tap by tap and committed as
+// sorted lists (ILA-SCNN's Algorithm 1 without its dense buffer, atomics and full sorts).
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "../core/parallel.h"
+#include "commit.h"
+#include "entries.h"
+#include "filter.h"
+#include "grid.h"
+
+namespace jaxsparse {
+
+struct ConvSizes {
+  int64_t batch, in_channels, out_channels, capacity, out_capacity;
+};
+
+// Touched cells are marked with unaligned 64-bit stores of bit patterns.
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "bit patterns are little-endian");
+
+// One worker's tile: `size` cells of lanes, a bit for each touched cell, and lists.
+template <class A>
+struct Tile {
+  A* cells;
+  uint64_t* bits;  // one word of slack on both sides
+  int32_t* list_cell;
+  int32_t* list_key;
+  Span<A>* spans;
+  int64_t size;
+};
+
+// About 128 KiB of accumulators stay in a core's second-level cache.
+template <class A>
+int64_t tile_cells(int lanes, int64_t total) {
+  const int64_t cells = (int64_t{1} << 17) / (lanes * static_cast<int64_t>(sizeof(A)));
+  return std::min(cells, (total + 63) / 64 * 64);
+}
+
+template <class A>
+Tile<A> take_tile(Arena& arena, int64_t size, int lanes, int64_t taps) {
+  Tile<A> tile{};
+  tile.size = size;
+  tile.cells = arena.take<A>(size * lanes);
+  tile.bits = arena.take<uint64_t>(size / 64 + 2);
+  tile.list_cell = arena.take<int32_t>(size);
+  tile.list_key = arena.take<int32_t>(size);
+  tile.spans = arena.take<Span<A>>(taps);
+  return tile;
+}
+
+// Batch elements in flight together: enough to fill the workers when volumes are small, within 8 MiB.
+inline int64_t batch_concurrency(int64_t bytes_each) {
+  return std::clamp<int64_t>((int64_t{8} << 20) / std::max<int64_t>(1, bytes_each), 1, kMaxWorkers);
+}
+
+template <class A>
+struct ConvLayout {
+  std::vector<FilterBlock<A>> blocks;
+  std::vector<EntryList<A>> entries;  // [concurrency][in]
+  A* values = nullptr;                // [concurrency][out][out_capacity] when the storage type is narrower
+  OutputJob<A>* jobs = nullptr;       // [concurrency][blocks]
+  std::vector<Tile<A>> tiles;         // [workers]
+  int32_t* side_keys = nullptr;
+  A* side_values = nullptr;
+  int64_t concurrency = 1;
+  int lanes = 8;
+  int64_t tile_size = 0;
+  int64_t bytes = 0;
+};
+
+template <class T>
+ConvLayout<Accum<T>> lay_out_conv(const ConvGrid& grid, const ConvSizes& n, void* workspace, bool commits) {
+  using A = Accum<T>;
+  constexpr bool kWidens = !std::is_same_v<T, A>;
+  ConvLayout<A> out;
+  Arena arena(workspace);
+  const auto taps = static_cast<int64_t>(grid.taps().size());
+  for (int64_t first = 0; first < n.out_channels; first += 16)
+    out.blocks.push_back(take_filter_block<A>(arena, first, n.out_channels, n.in_channels, taps));
+  out.lanes = out.blocks[0].lanes;
+  out.tile_size = tile_cells<A>(out.lanes, grid.cells());
+  const auto take_batch_element = [&](Arena& a) {
+    for (int64_t ic = 0; ic < n.in_channels; ++ic)
+      out.entries.push_back(take_entry_list<A>(a, grid, n.capacity, kWidens || !grid.identity(), true));
+  };
+  Arena one;
+  take_batch_element(one);
+  out.entries.clear();
+  out.concurrency = batch_concurrency(one.bytes());
+  for (int64_t b = 0; b < out.concurrency; ++b) take_batch_element(arena);
+  for (int w = 0; w < kMaxWorkers; ++w) out.tiles.push_back(take_tile<A>(arena, out.tile_size, out.lanes, taps));
+  if (commits) {
+    if (kWidens) out.values = arena.take<A>(out.concurrency * n.out_channels * n.out_capacity);
+    out.jobs = arena.take<OutputJob<A>>(out.concurrency * static_cast<int64_t>(out.blocks.size()));
+    const int64_t side = out.lanes * Committer<A>::side_entries(n.out_capacity);
+    out.side_keys = arena.take<int32_t>(side);
+    out.side_values = arena.take<A>(side);
+  }
+  out.bytes = arena.bytes();
+  return out;
+}
+
+namespace internal {
+
+inline void mark(uint64_t* bits, const int64_t* position, int64_t n, int64_t shift, uint64_t pattern) {
+  auto* bytes = reinterpret_cast<unsigned char*>(bits);
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t cell = position[i] + shift;
+    uint64_t word;
+    std::memcpy(&word, bytes + (cell >> 3), sizeof word);
+    word |= pattern << (cell & 7);
+    std::memcpy(bytes + (cell >> 3), &word, sizeof word);
+  }
+}
+
+// Sets every touched accumulator back to 0.
+template <class A>
+void clear_touched(A* cells, const uint64_t* bits, int64_t size, int lanes) {
+  for (int64_t word = 0; word < size / 64; ++word)
+    for (uint64_t w = bits[word]; w; w &= w - 1)
+      std::memset(cells + (word * 64 + __builtin_ctzll(w)) * lanes, 0, sizeof(A) * static_cast<size_t>(lanes));
+}
+
+}  // namespace internal
+
+// Accumulates output cells [begin, begin + tile.size) of one block and lists the touched voxels among
+// them. The accumulators are 0 on entry; `clear_tile` makes them so again.
+template <class A>
+class TileAccumulator {
+ public:
+  TileAccumulator(const ConvGrid& grid, Tile<A>& tile) : grid_(grid), tile_(tile), bits_(tile.bits + 1) {}
+
+  void prepare(int lanes) {
+    std::memset(tile_.cells, 0, sizeof(A) * static_cast<size_t>(tile_.size * lanes));
+    std::memset(tile_.bits, 0, sizeof(uint64_t) * static_cast<size_t>(tile_.size / 64 + 2));
+  }
+
+  CellList accumulate(const FilterBlock<A>& block, const EntryList<A>* entries, int64_t in_channels, int64_t begin,
+                      const LaneOps<A>& ops) {
+    const int64_t end = std::min(begin + tile_.size, grid_.cells());
+    CellList list{tile_.list_cell, tile_.list_key, 0};
+    const int64_t steps = estimate(block, entries, in_channels, begin, end);
+    dense_ = steps > end - begin;
+    bool any = false;
+    for (int64_t ic = 0; ic < in_channels; ++ic) {
+      const EntryList<A>& e = entries[ic];
+      int64_t spans = 0;
+      bool exact = false;
+      for (int32_t i = 0; i < block.live_count[ic]; ++i) {
+        const LiveTap& live = block.live[ic * block.taps + i];
+        const Tap& tap = grid_.taps()[static_cast<size_t>(live.tap)];
+        const int64_t from = e.lower_bound(grid_, tap.residue_class, begin + tap.offset);
+        const int64_t to = e.lower_bound(grid_, tap.residue_class, end + tap.offset);
+        if (from == to) continue;
+        tile_.spans[spans++] = {e.position + from,         e.value + from, to - from, -tap.offset - begin,
+                                block.weights(ic, live.tap), live.lanes};
+        exact |= !e.finite && live.lanes != lane_mask(block.channels);
+      }
+      if (!spans) continue;
+      any = true;
+      (exact ? ops.accumulate_exact : ops.accumulate)(tile_.cells, tile_.spans, spans);
+      if (dense_) continue;
+      for (int32_t i = 0; i < block.group_count[ic]; ++i) {
+        const MarkGroup& group = block.group[ic * block.taps + i];
+        const int64_t from = e.lower_bound(grid_, group.residue_class, begin + group.first);
+        const int64_t to = e.lower_bound(grid_, group.residue_class, end + group.last);
+        internal::mark(bits_, e.position + from, to - from, -group.last - begin, group.pattern);
+      }
+    }
+    if (!any) {
+      empty_ = true;
+      return list;
+    }
+    empty_ = false;
+    grid_.for_each_run(begin, end, [&](int64_t a, int64_t b, int32_t key) {
+      ops.append_cells(list, dense_ ? nullptr : bits_, a - begin, b - begin, key);
+    });
+    return list;
+  }
+
+  void clear(int lanes) {
+    if (empty_) return;
+    if (dense_) {
+      std::memset(tile_.cells, 0, sizeof(A) * static_cast<size_t>(tile_.size * lanes));
+      return;
+    }
+    internal::clear_touched(tile_.cells, bits_, tile_.size, lanes);
+    std::memset(tile_.bits, 0, sizeof(uint64_t) * static_cast<size_t>(tile_.size / 64 + 2));
+  }
+
+ private:
+  // About how many multiply-adds meet this tile: when more than it has cells, marking does not pay.
+  int64_t estimate(const FilterBlock<A>& block, const EntryList<A>* entries, int64_t in_channels, int64_t begin,
+                   int64_t end) const {
+    int64_t steps = 0;
+    for (int64_t ic = 0; ic < in_channels; ++ic) {
+      const int32_t live = block.live_count[ic];
+      if (!live) continue;
+      const Tap& middle = grid_.taps()[static_cast<size_t>(block.live[ic * block.taps + live / 2].tap)];
+      steps += live * (entries[ic].lower_bound(grid_, middle.residue_class, end + middle.offset) -
+                       entries[ic].lower_bound(grid_, middle.residue_class, begin + middle.offset));
+    }
+    return steps;
+  }
+
+  const ConvGrid& grid_;
+  Tile<A>& tile_;
+  uint64_t* bits_;
+  bool dense_ = false, empty_ = true;
+};
+
+// Packs the kernel into every block, input channels in parallel.
+template <class T, class Pool>
+void pack_blocks(Pool& pool, std::vector<FilterBlock<Accum<T>>>& blocks, const ConvGrid& grid, int64_t in, int64_t out,
+                 const T* kernel, const bool* mask, const T* bias) {
+  for (auto& block : blocks)
+    for (int l = 0; l < kMaxLanes; ++l)
+      block.bias[l] = bias && l < block.channels ? to_accum(bias[block.first + l]) : 0;
+  const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, blocks[0].taps * out));
+  parallel_for(pool, in, grain, [&](int64_t ic, int) {
+    for (auto& block : blocks) pack_filter<T>(block, grid, ic, in, out, kernel, mask);
+  });
+}
+
+// Writes the tails of finished lists and rounds values to the storage type.
+template <class T>
+void finish_list(int32_t* keys, T* values, const Accum<T>* computed, int64_t stored, int64_t capacity,
+                 int64_t volume) {
+  if constexpr (!std::is_same_v<T, Accum<T>>)
+    for (int64_t i = 0; i < stored; ++i) values[i] = from_accum<T>(computed[i]);
+  else
+    (void)computed;
+  std::fill(keys + stored, keys + capacity, static_cast<int32_t>(volume));
+  std::memset(static_cast<void*>(values + stored), 0, sizeof(T) * static_cast<size_t>(capacity - stored));
+}
+
+// x lists [batch][in][capacity] -> lists [batch][out][out_capacity] and counts [batch][out].
+template <class T, class Pool>
+void conv_forward(Pool& pool, const ConvGrid& grid, const ConvSizes& n, const int32_t* x_keys, const T* x_values,
+                  const T* kernel, const T* bias, const bool* mask, Rule rule, int32_t* y_keys, T* y_values,
+                  int32_t* y_found, void* workspace) {
+  using A = Accum<T>;
+  auto layout = lay_out_conv<T>(grid, n, workspace, true);
+  pack_blocks<T>(pool, layout.blocks, grid, n.in_channels, n.out_channels, kernel, mask, bias);
+  const auto blocks = static_cast<int64_t>(layout.blocks.size());
+  const int64_t tiles = (grid.cells() + layout.tile_size - 1) / layout.tile_size;
+
+  for (int64_t first = 0; first < n.batch; first += layout.concurrency) {
+    const int64_t together = std::min(layout.concurrency, n.batch - first);
+    const int64_t place_grain = std::max<int64_t>(1, 8192 / std::max<int64_t>(1, n.capacity));
+    parallel_for(pool, together * n.in_channels, place_grain, [&](int64_t i, int) {
+      const int64_t at = (first * n.in_channels + i) * n.capacity;
+      place_entries<T>(layout.entries[static_cast<size_t>(i)], grid, x_keys + at, x_values + at, n.capacity);
+    });
+
+    const auto channel_values = [&](int64_t b, int64_t oc) -> A* {
+      if constexpr (std::is_same_v<T, A>)
+        return y_values + ((first + b) * n.out_channels + oc) * n.out_capacity;
+      else
+        return layout.values + (b * n.out_channels + oc) * n.out_capacity;
+    };
+    for (int64_t b = 0; b < together; ++b) {
+      for (int64_t k = 0; k < blocks; ++k) {
+        const FilterBlock<A>& block = layout.blocks[static_cast<size_t>(k)];
+        OutputJob<A>& job = layout.jobs[b * blocks + k];
+        const int64_t channel = (first + b) * n.out_channels + block.first;
+        job.keys = y_keys + channel * n.out_capacity;
+        job.values = channel_values(b, block.first);
+        job.found = y_found + channel;
+        job.capacity = n.out_capacity;
+        job.channels = static_cast<int>(block.channels);
+        job.rule = {block.bias, lane_mask(block.channels), rule};
+        job.start();
+      }
+    }
+
+    const int64_t items = together * blocks * tiles;
+    const int64_t workers = worker_count(pool, items);
+    std::atomic<int64_t> next{0};
+    run_workers(pool, workers, [&](int worker) {
+      TileAccumulator<A> accumulator(grid, layout.tiles[static_cast<size_t>(worker)]);
+      accumulator.prepare(layout.lanes);
+      Committer<A> committer;
+      committer.start(layout.side_keys, layout.side_values, n.out_capacity, layout.lanes, worker, workers);
+      for (int64_t item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;) {
+        const int64_t tile = item % tiles, k = item / tiles % blocks, b = item / (tiles * blocks);
+        const FilterBlock<A>& block = layout.blocks[static_cast<size_t>(k)];
+        const LaneOps<A>& ops = lane_ops<A>(block.lanes);
+        const CellList list = accumulator.accumulate(block, layout.entries.data() + b * n.in_channels, n.in_channels,
+                                                     tile * layout.tile_size, ops);
+        committer.commit(layout.jobs[b * blocks + k], ops, tile, layout.tiles[static_cast<size_t>(worker)].cells, list);
+        accumulator.clear(block.lanes);
+      }
+      committer.flush();
+    });
+
+    const int64_t finish_grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, n.out_capacity));
+    parallel_for(pool, together * n.out_channels, finish_grain, [&](int64_t i, int) {
+      const int64_t b = i / n.out_channels, oc = i % n.out_channels;
+      const OutputJob<A>& job = layout.jobs[b * blocks + oc / 16];
+      const int64_t found = job.offset[oc % 16];
+      y_found[first * n.out_channels + i] = static_cast<int32_t>(found);
+      const int64_t at = (first * n.out_channels + i) * n.out_capacity;
+      finish_list<T>(y_keys + at, y_values + at, channel_values(b, oc), std::min(found, n.out_capacity),
+                     n.out_capacity, grid.out_volume());
+    });
+  }
+}
+
+}  // namespace jaxsparse

@@ -1,0 +1,116 @@
+// FFI handlers of the operations on single entries on CPU.
+#include "entrywise.h"
+
+#include "../bindings/ffi_util.h"
+#include "../bindings/handlers.h"
+
+namespace jaxsparse {
+namespace {
+
+ListSizes read_sizes(ffi::Span<const int64_t> lists) { return {lists[0], lists[1], lists[2]}; }
+
+ffi::Error Relu(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::AnyBuffer x_values,
+                ffi::Result<ffi::AnyBuffer> keys, ffi::Result<ffi::AnyBuffer> values, ffi::Result<ffi::AnyBuffer> found,
+                ffi::Result<ffi::AnyBuffer> source, int64_t volume) {
+  return guarded("direct.relu", [&] {
+    require_lists(x_keys, x_values);
+    require_lists(*keys, *values);
+    require(same_shape(x_keys.dimensions(), keys->dimensions()), "relu keeps the capacity");
+    require_lists(*source, *values);
+    require(x_values.element_type() == values->element_type(), "input and output must have one dtype");
+    const ListSizes n = read_sizes(x_keys.dimensions());
+    require(static_cast<int64_t>(found->element_count()) == n.lists(), "nnz has the wrong shape");
+    FfiPool pool{threads};
+    dispatch(x_values.element_type(), [&](auto type) {
+      using T = decltype(type);
+      relu<T>(pool, n, volume, data<int32_t>(x_keys), data<T>(x_values), result_data<int32_t>(keys),
+              result_data<T>(values), result_data<int32_t>(found), result_data<int32_t>(source));
+    });
+  });
+}
+
+ffi::Error Take(ffi::ThreadPool threads, ffi::AnyBuffer values, ffi::AnyBuffer source,
+                ffi::Result<ffi::AnyBuffer> out) {
+  return guarded("direct take", [&] {
+    require_lists(source, *out);
+    require(values.dimensions().size() == 3 && dim(values, 0) == dim(source, 0) && dim(values, 1) == dim(source, 1),
+            "values and source must agree in batch and channels");
+    require(values.element_type() == out->element_type(), "input and output must have one dtype");
+    FfiPool pool{threads};
+    dispatch(values.element_type(), [&](auto type) {
+      using T = decltype(type);
+      take<T>(pool, {dim(values, 0), dim(values, 1), std::max<int64_t>(1, dim(values, 2))}, dim(source, 2),
+              data<T>(values), data<int32_t>(source), result_data<T>(out));
+    });
+  });
+}
+
+ffi::Error PutAdd(ffi::ThreadPool threads, ffi::AnyBuffer values, ffi::AnyBuffer source,
+                  ffi::Result<ffi::AnyBuffer> out, ffi::Result<ffi::AnyBuffer> workspace) {
+  return guarded("direct put_add", [&] {
+    require_lists(source, values);
+    require(out->dimensions().size() == 3 && dim(*out, 0) == dim(source, 0) && dim(*out, 1) == dim(source, 1) &&
+                dim(*out, 2) >= 1,
+            "out and source must agree in batch and channels");
+    require(values.element_type() == out->element_type(), "input and output must have one dtype");
+    FfiPool pool{threads};
+    dispatch(values.element_type(), [&](auto type) {
+      using T = decltype(type);
+      require(static_cast<int64_t>(workspace->size_bytes()) >= put_add_bytes<T>(dim(*out, 2)),
+              "the workspace is too small");
+      put_add<T>(pool, read_sizes(out->dimensions()), dim(source, 2), data<T>(values), data<int32_t>(source),
+                 result_data<T>(out), workspace->untyped_data());
+    });
+  });
+}
+
+ffi::Error ChannelSum(ffi::ThreadPool threads, ffi::AnyBuffer keys, ffi::AnyBuffer values,
+                      ffi::Result<ffi::AnyBuffer> out, int64_t volume) {
+  return guarded("direct channel_sum", [&] {
+    require_lists(keys, values);
+    require(values.element_type() == out->element_type(), "input and output must have one dtype");
+    require(static_cast<int64_t>(out->element_count()) == dim(keys, 1), "out must have one number a channel");
+    FfiPool pool{threads};
+    dispatch(values.element_type(), [&](auto type) {
+      using T = decltype(type);
+      channel_sum<T>(pool, read_sizes(keys.dimensions()), volume, data<int32_t>(keys), data<T>(values),
+                     result_data<T>(out));
+    });
+  });
+}
+
+}  // namespace
+}  // namespace jaxsparse
+
+using xla::ffi::AnyBuffer;
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectRelu, jaxsparse::Relu,
+                              xla::ffi::Ffi::Bind()
+                                  .Ctx<xla::ffi::ThreadPool>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Attr<int64_t>("volume"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    JaxsparseDirectTake, jaxsparse::Take,
+    xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>().Arg<AnyBuffer>().Arg<AnyBuffer>().Ret<AnyBuffer>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectPutAdd, jaxsparse::PutAdd,
+                              xla::ffi::Ffi::Bind()
+                                  .Ctx<xla::ffi::ThreadPool>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Ret<AnyBuffer>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectChannelSum, jaxsparse::ChannelSum,
+                              xla::ffi::Ffi::Bind()
+                                  .Ctx<xla::ffi::ThreadPool>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Attr<int64_t>("volume"));
