@@ -12,6 +12,8 @@ from jaxsparse import direct, nn
 
 Activation = direct.SparseTensor | jax.Array
 
+default_kernel_init = nnx.initializers.lecun_normal()
+
 
 class OctNet3(nnx.Module):
     """Stages of convolutions with ReLU, max pooling by 2 between them, then two fully connected layers.
@@ -74,7 +76,7 @@ class OctNet3(nnx.Module):
         sparse: bool = True,
         dtype: Any | None = None,
         param_dtype: Any = jnp.float32,
-        kernel_init: nnx.Initializer = nnx.initializers.lecun_normal(),
+        kernel_init: nnx.Initializer = default_kernel_init,
         rngs: nnx.Rngs,
     ):
         if len(densities) != len(stages):

@@ -13,6 +13,9 @@ from jaxsparse.nn.variables import Density, PruningMask
 
 Ints = int | Sequence[int]
 
+default_kernel_init = nnx.initializers.lecun_normal()
+default_bias_init = nnx.initializers.zeros_init()
+
 
 class DirectConv(nnx.Module):
     """Direct sparse convolution of ILA-SCNN: sparse activations, sparse filters, a bound on every channel's density.
@@ -80,8 +83,8 @@ class DirectConv(nnx.Module):
         select: str = "value",
         dtype: Any | None = None,
         param_dtype: Any = jnp.float32,
-        kernel_init: nnx.Initializer = nnx.initializers.lecun_normal(),
-        bias_init: nnx.Initializer = nnx.initializers.zeros_init(),
+        kernel_init: nnx.Initializer = default_kernel_init,
+        bias_init: nnx.Initializer = default_bias_init,
         rngs: nnx.Rngs,
     ):
         if capacity is not None and density is not None:
@@ -167,11 +170,11 @@ class DirectConv(nnx.Module):
 def _checked_mask(mask: jax.Array | None, kernel_shape: tuple[int, ...]) -> jax.Array:
     if mask is None:
         return jnp.ones(kernel_shape, jnp.bool_)
-    mask = jnp.asarray(mask)
-    if mask.dtype != jnp.bool_:
-        raise TypeError(f"DirectConv's mask must be bool, got {mask.dtype}")
-    if mask.shape != kernel_shape:
+    checked = jnp.asarray(mask)
+    if checked.dtype != jnp.bool_:
+        raise TypeError(f"DirectConv's mask must be bool, got {checked.dtype}")
+    if checked.shape != kernel_shape:
         raise ValueError(
-            f"DirectConv's mask must have the kernel's shape {kernel_shape}, got {mask.shape}"
+            f"DirectConv's mask must have the kernel's shape {kernel_shape}, got {checked.shape}"
         )
-    return mask
+    return checked

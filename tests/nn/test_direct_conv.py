@@ -141,9 +141,9 @@ def test_bad_arguments(options, error, text):
 
 def test_bad_inputs():
     layer = nn.DirectConv(1, 2, (3, 3), rngs=nnx.Rngs(0))
-    with pytest.raises(TypeError, match="expects a direct.SparseTensor"):
+    with pytest.raises(TypeError, match=r"expects a direct\.SparseTensor"):
         layer(jnp.zeros((1, 6, 6, 1)))
     with pytest.raises(ValueError, match="channel"):
         layer(direct.SparseTensor.from_dense(image((1, 6, 6, 3)), density=1.0))
-    with pytest.raises(ValueError, match="spatial|dimension"):
+    with pytest.raises(ValueError, match=r"spatial|dimension"):
         layer(direct.SparseTensor.from_dense(image((1, 6, 6, 6, 1)), density=1.0))
