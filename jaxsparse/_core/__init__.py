@@ -1,0 +1,1 @@
+"""What the rooms share: kernel calls and their rules, shapes, capacities, checks. Private."""

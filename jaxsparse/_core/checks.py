@@ -1,0 +1,101 @@
+"""Arguments: what is accepted, and errors that name the argument, what came and what was expected."""
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+
+LARGEST = 2**31 - 1
+"""Keys are int32: the largest volume, and the largest of all other sizes."""
+
+
+def expected(function: str, argument: str, expectation: str, got: Any) -> str:
+    """The wording of every error: ``conv: strides must be positive integers, got 0``."""
+    return f"{function}: {argument} must be {expectation}, got {got}"
+
+
+def integer(function: str, argument: str, value: Any, *, minimum: int) -> int:
+    """An integer (Python's or NumPy's, no bool) from ``minimum`` to 2^31 - 1."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        what = f"{value!r} ({type(value).__name__})"
+        raise TypeError(expected(function, argument, "an integer", what)) from None
+    if not minimum <= number <= LARGEST:
+        wanted = f"at least {minimum}" if number < minimum else f"at most {LARGEST}"
+        raise ValueError(expected(function, argument, wanted, number))
+    return number
+
+
+def integers(
+    function: str, argument: str, value: Any, *, dims: int, minimum: int = 1
+) -> tuple[int, ...]:
+    """An integer for all spatial dimensions, or a sequence of one for each."""
+    if isinstance(value, (str, bytes)):
+        raise TypeError(expected(function, argument, f"an integer or {dims} of them", repr(value)))
+    if not is_sequence(value):
+        return (integer(function, argument, value, minimum=minimum),) * dims
+    if len(value) != dims:
+        wanted = f"an integer or {dims} of them (one a spatial dimension)"
+        raise ValueError(expected(function, argument, wanted, tuple(value)))
+    return tuple(
+        integer(function, f"{argument}[{i}]", v, minimum=minimum) for i, v in enumerate(value)
+    )
+
+
+def is_sequence(value: Any) -> bool:
+    """A list, tuple or one-dimensional NumPy array."""
+    return isinstance(value, Sequence) or (isinstance(value, np.ndarray) and value.ndim == 1)
+
+
+def one_of(function: str, argument: str, value: Any, choices: Sequence[str]) -> str:
+    """One of some strings."""
+    if not isinstance(value, str):
+        raise TypeError(expected(function, argument, f"one of {list(choices)}", repr(value)))
+    if value not in choices:
+        raise ValueError(expected(function, argument, f"one of {list(choices)}", repr(value)))
+    return value
+
+
+def array(function: str, argument: str, value: Any) -> jax.Array:
+    """A JAX array; NumPy arrays, numbers and nested lists are converted."""
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        what = f"{type(value).__name__} ({error})"
+        raise TypeError(expected(function, argument, "an array", what)) from error
+
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+def float_array(function: str, argument: str, value: Any) -> jax.Array:
+    """An array of one of the four supported floating point types."""
+    x = array(function, argument, value)
+    if x.dtype.name not in FLOATS:
+        raise TypeError(expected(function, argument, f"of dtype {', '.join(FLOATS)}", x.dtype))
+    return x
+
+
+def same_dtype(function: str, argument: str, x: Any, other: str, dtype: Any) -> None:
+    """``x`` must have the dtype that another argument has."""
+    if x.dtype != dtype:
+        raise TypeError(expected(function, argument, f"of the dtype of {other}, {dtype}", x.dtype))
+
+
+def shape(function: str, argument: str, x: Any, wanted: Sequence[int], meaning: str) -> None:
+    """``x`` must have exactly this shape."""
+    if tuple(x.shape) != tuple(wanted):
+        wording = f"of shape {tuple(wanted)} ({meaning})"
+        raise ValueError(expected(function, argument, wording, f"shape {tuple(x.shape)}"))
+
+
+def concrete(x: Any) -> np.ndarray | None:
+    """The contents of an array, or None where there are none yet (inside ``jit``, ``grad``, ``vmap``)."""
+    return None if isinstance(x, jax.core.Tracer) else np.asarray(x)

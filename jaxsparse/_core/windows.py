@@ -1,0 +1,155 @@
+"""Windows that slide over a volume: kernel, strides, padding, dilation, output shape, as XLA defines them."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxsparse._core.checks import LARGEST, expected, integer, integers, is_sequence
+
+Padding = str | int | Sequence[int | tuple[int, int]]
+
+MAX_DIMS = 4
+
+
+class Convolution(NamedTuple):
+    """The geometry of a convolution; a tuple for each field, one item (or pair) a spatial dimension."""
+
+    spatial_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    kernel_shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+
+    @property
+    def volume(self) -> int:
+        """Voxels of the input."""
+        return math.prod(self.spatial_shape)
+
+    @property
+    def out_volume(self) -> int:
+        """Voxels of the output."""
+        return math.prod(self.out_shape)
+
+    @property
+    def reach(self) -> int:
+        """How many outputs one input can reach at most."""
+        return math.prod(-(-k // s) for k, s in zip(self.kernel_shape, self.strides, strict=True))
+
+
+class Pooling(NamedTuple):
+    """The geometry of a pooling: windows start at multiples of the stride and are cut at the end."""
+
+    spatial_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    window: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @property
+    def out_volume(self) -> int:
+        """Voxels of the output."""
+        return math.prod(self.out_shape)
+
+    @property
+    def reach(self) -> int:
+        """How many outputs one input can reach at most."""
+        return math.prod(-(-w // s) for w, s in zip(self.window, self.strides, strict=True))
+
+
+def check_volume(function: str, argument: str, spatial_shape: Sequence[int]) -> int:
+    """The number of voxels; int32 keys must be able to count them."""
+    volume = math.prod(spatial_shape)
+    if volume > LARGEST:
+        what = f"{tuple(spatial_shape)} with {volume}"
+        raise ValueError(expected(function, argument, f"of at most {LARGEST} voxels", what))
+    return volume
+
+
+def spatial_shape(function: str, value: Any) -> tuple[int, ...]:
+    """A sequence of 1 to 4 positive integers with a volume below 2^31."""
+    if not is_sequence(value) or isinstance(value, (str, bytes)):
+        wording = f"a sequence of 1 to {MAX_DIMS} integers"
+        raise TypeError(expected(function, "spatial_shape", wording, repr(value)))
+    if not 1 <= len(value) <= MAX_DIMS:
+        wording = f"1 to {MAX_DIMS} integers"
+        raise ValueError(expected(function, "spatial_shape", wording, tuple(value)))
+    sizes = integers(function, "spatial_shape", value, dims=len(value))
+    check_volume(function, "spatial_shape", sizes)
+    return sizes
+
+
+def convolution(
+    function: str,
+    spatial_shape: tuple[int, ...],
+    kernel_shape: tuple[int, ...],
+    strides: Any,
+    padding: Any,
+    kernel_dilation: Any,
+) -> Convolution:
+    """The geometry of ``lax.conv_general_dilated`` with these arguments.
+
+    Raises:
+      ValueError, TypeError: an argument is no good; the window does not fit; the output has too many voxels.
+    """
+    dims = len(spatial_shape)
+    strides = integers(function, "strides", strides, dims=dims)
+    dilation = integers(function, "kernel_dilation", kernel_dilation, dims=dims)
+    extent = tuple((k - 1) * r + 1 for k, r in zip(kernel_shape, dilation, strict=True))
+    if isinstance(padding, str) and padding.upper() == "SAME":
+        out = tuple(-(-n // s) for n, s in zip(spatial_shape, strides, strict=True))
+        pairs = tuple(
+            _same(n, o, s, e)
+            for n, o, s, e in zip(spatial_shape, out, strides, extent, strict=True)
+        )
+    else:
+        pairs = _explicit(function, padding, dims)
+        room = tuple(n + lo + hi for n, (lo, hi) in zip(spatial_shape, pairs, strict=True))
+        if any(e > n for e, n in zip(extent, room, strict=True)):
+            wording = f"at most as large as the padded input, {room}"
+            what = f"{kernel_shape}, which spans {extent} with kernel_dilation {dilation}"
+            raise ValueError(expected(function, "kernel", wording, what))
+        out = tuple((n - e) // s + 1 for n, e, s in zip(room, extent, strides, strict=True))
+    check_volume(function, "the output", out)
+    return Convolution(spatial_shape, out, kernel_shape, strides, pairs, dilation)
+
+
+def pooling(function: str, spatial_shape: tuple[int, ...], window: Any, strides: Any) -> Pooling:
+    """The geometry of a pooling; ``strides`` None: the window."""
+    dims = len(spatial_shape)
+    window = integers(function, "window", window, dims=dims)
+    strides = window if strides is None else integers(function, "strides", strides, dims=dims)
+    out = tuple(-(-n // s) for n, s in zip(spatial_shape, strides, strict=True))
+    return Pooling(spatial_shape, out, window, strides)
+
+
+def _same(size: int, out: int, stride: int, extent: int) -> tuple[int, int]:
+    total = max((out - 1) * stride + extent - size, 0)
+    return total // 2, total - total // 2
+
+
+def _explicit(function: str, padding: Any, dims: int) -> tuple[tuple[int, int], ...]:
+    wording = f'"SAME", "VALID", an integer, or {dims} integers or (low, high) pairs'
+    if isinstance(padding, str):
+        if padding.upper() != "VALID":
+            raise ValueError(expected(function, "padding", wording, repr(padding)))
+        return ((0, 0),) * dims
+    if isinstance(padding, np.ndarray):
+        padding = padding.tolist()
+    if not is_sequence(padding):
+        side = integer(function, "padding", padding, minimum=-LARGEST)
+        return ((side, side),) * dims
+    if len(padding) != dims:
+        raise ValueError(expected(function, "padding", wording, tuple(padding)))
+
+    def pair(item) -> tuple[int, int]:
+        if not is_sequence(item):
+            side = integer(function, "padding", item, minimum=-LARGEST)
+            return side, side
+        if isinstance(item, str) or len(item) != 2:
+            raise ValueError(expected(function, "padding", wording, padding))
+        low, high = (integer(function, "padding", side, minimum=-LARGEST) for side in item)
+        return low, high
+
+    return tuple(pair(item) for item in padding)

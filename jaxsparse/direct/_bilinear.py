@@ -1,0 +1,106 @@
+"""The three bilinear maps of a convolution whose output keys are given.
+
+With input keys ``xk``, output keys ``yk``, mask and geometry fixed, the convolution is linear in the values and in the
+kernel. Its two gradients are bilinear as well, and the gradients of each of the three are the other two: reverse mode of
+any order needs no more.
+"""
+
+import jax
+
+from jaxsparse._core.derivatives import custom_vjp
+from jaxsparse._core.manual_axes import unify
+from jaxsparse._core.windows import Convolution
+from jaxsparse.direct import _kernels
+
+
+def conv_at(
+    geometry: Convolution,
+    xk: jax.Array,
+    xv: jax.Array,
+    kernel: jax.Array,
+    mask: jax.Array,
+    yk: jax.Array,
+) -> jax.Array:
+    """The response at the keys ``yk``, ``[B, Co, Ko]``: no bias, no selection."""
+    return _conv_at(geometry, *unify(xk, xv, kernel, mask, yk))
+
+
+def input_grad(
+    geometry: Convolution,
+    xk: jax.Array,
+    kernel: jax.Array,
+    mask: jax.Array,
+    yk: jax.Array,
+    gy: jax.Array,
+) -> jax.Array:
+    """Cotangents of the stored inputs, ``[B, Ci, K]``."""
+    return _input_grad(geometry, *unify(xk, kernel, mask, yk, gy))
+
+
+def kernel_grad(
+    geometry: Convolution,
+    xk: jax.Array,
+    xv: jax.Array,
+    mask: jax.Array,
+    yk: jax.Array,
+    gy: jax.Array,
+) -> jax.Array:
+    """Cotangents of the weights, ``[*k, Ci, Co]``: summed over the batch, 0 where masked."""
+    return _kernel_grad(geometry, *unify(xk, xv, mask, yk, gy))
+
+
+@custom_vjp(static=1)
+def _conv_at(geometry, xk, xv, kernel, mask, yk):
+    (yv,) = _kernels.conv_at(geometry, xk, xv, kernel, mask, yk)
+    return yv
+
+
+def _conv_at_fwd(geometry, *operands):
+    return _conv_at(geometry, *operands), operands
+
+
+def _conv_at_bwd(geometry, operands, gy):
+    xk, xv, kernel, mask, yk = operands
+    gx = input_grad(geometry, xk, kernel, mask, yk, gy)
+    return None, gx, kernel_grad(geometry, xk, xv, mask, yk, gy), None, None
+
+
+_conv_at.defvjp(_conv_at_fwd, _conv_at_bwd)
+
+
+@custom_vjp(static=1)
+def _input_grad(geometry, xk, kernel, mask, yk, gy):
+    (gx,) = _kernels.conv_input_grad(geometry, xk, kernel, mask, yk, gy)
+    return gx
+
+
+def _input_grad_fwd(geometry, *operands):
+    return _input_grad(geometry, *operands), operands
+
+
+def _input_grad_bwd(geometry, operands, cotangent):
+    xk, kernel, mask, yk, gy = operands
+    to_kernel = kernel_grad(geometry, xk, cotangent, mask, yk, gy)
+    return None, to_kernel, None, None, conv_at(geometry, xk, cotangent, kernel, mask, yk)
+
+
+_input_grad.defvjp(_input_grad_fwd, _input_grad_bwd)
+
+
+@custom_vjp(static=1)
+def _kernel_grad(geometry, xk, xv, mask, yk, gy):
+    (gw,) = _kernels.conv_kernel_grad(geometry, xk, xv, mask, yk, gy)
+    return gw
+
+
+def _kernel_grad_fwd(geometry, *operands):
+    return _kernel_grad(geometry, *operands), operands
+
+
+def _kernel_grad_bwd(geometry, operands, cotangent):
+    xk, xv, mask, yk, gy = operands
+    to_values = input_grad(geometry, xk, cotangent, mask, yk, gy)
+    return None, to_values, None, None, conv_at(geometry, xk, xv, cotangent, mask, yk)
+
+
+_kernel_grad.defvjp(_kernel_grad_fwd, _kernel_grad_bwd)

@@ -1,0 +1,187 @@
+"""From what users have (dense arrays, points, BCOO) to keys, values and nnz.
+
+Everything may be traced. What can only be known from contents (entries that do not fit, duplicates, points out of range)
+is an error where contents are known, and follows the documented rule where they are not.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import sparse
+
+from jaxsparse._core import capacity as capacities
+from jaxsparse._core import checks, entries, windows
+from jaxsparse._core.checks import LARGEST, concrete, expected
+from jaxsparse.direct import convert
+from jaxsparse.direct._rows import DUPLICATES, Rows, pack
+
+Parts = tuple[jax.Array, jax.Array, jax.Array, tuple[int, ...]]
+
+
+def from_dense(x: Any, capacity: Any, density: Any, select: Any) -> Parts:
+    """See ``SparseTensor.from_dense``."""
+    x = checks.float_array("from_dense", "x", x)
+    shape = _dense_shape("from_dense", x.shape)
+    volume = windows.check_volume("from_dense", "x", shape)
+    slots = capacities.resolve("from_dense", capacity, density, volume=volume, bound=volume)
+    rule = _rule("from_dense", select)
+    keys, values, nnz = convert.from_dense(x, slots, rule)
+    _check_fit("from_dense", select, nnz, slots)
+    return keys, values, nnz, shape
+
+
+def from_coords(
+    coords: Any, values: Any, batch_size: Any, spatial_shape: Any, capacity: Any, density: Any,
+    select: Any, duplicates: Any, count: Any,
+) -> Parts:  # fmt: skip
+    """See ``SparseTensor.from_coords``."""
+    name = "from_coords"
+    shape = windows.spatial_shape(name, spatial_shape)
+    batch_size = checks.integer(name, "batch_size", batch_size, minimum=1)
+    coords = _coords(coords)
+    wording = f"of shape [N, {1 + len(shape)}]: batch element and {len(shape)} coordinates"
+    if coords.ndim != 2 or coords.shape[1] != 1 + len(shape):
+        raise ValueError(expected(name, "coords", wording, f"shape {coords.shape}"))
+    rows = coords.shape[0]
+    values = checks.float_array(name, "values", values)
+    if values.ndim not in (1, 2) or values.shape[0] != rows or 0 in values.shape[1:]:
+        wording = f"of shape [N] or [N, C] with N = {rows}, the rows of coords"
+        raise ValueError(expected(name, "values", wording, f"shape {values.shape}"))
+    values = values[:, None] if values.ndim == 1 else values
+    counted = jnp.arange(rows, dtype=jnp.int32) < _count(count, rows)
+    limits = jnp.asarray([(batch_size, *shape)], jnp.int32)
+    inside = jnp.all((coords >= 0) & (coords < limits), axis=-1)
+    _check_inside(coords, counted & ~inside, (batch_size, *shape))
+    group = coords[:, 0]
+    key = entries.ravel(coords[:, 1:], shape)
+    rows = Rows(group, key, counted & inside, values)
+    keys, values, nnz = _pack(
+        name, "coords", rows, batch_size, shape, capacity, density, select, duplicates
+    )
+    return keys, values, nnz, shape
+
+
+def from_bcoo(x: Any, capacity: Any, density: Any, select: Any, duplicates: Any) -> Parts:
+    """See ``SparseTensor.from_bcoo``."""
+    name = "from_bcoo"
+    if not isinstance(x, sparse.BCOO):
+        raise TypeError(expected(name, "x", "a jax.experimental.sparse.BCOO", type(x).__name__))
+    shape = _dense_shape(name, x.shape)
+    windows.check_volume(name, "x", shape)
+    batch_size, channels = x.shape[0], x.shape[-1]
+    x = sparse.bcoo_update_layout(x, n_batch=0, n_dense=0, on_inefficient=None)
+    values = checks.float_array(name, "x.data", x.data)[:, None]
+    indices = x.indices.astype(jnp.int32)
+    inside = jnp.all((indices >= 0) & (indices < jnp.asarray([x.shape], jnp.int32)), axis=-1)
+    # Every (batch element, channel) has voxels of its own here: each is a group of one channel.
+    group = indices[:, 0] * jnp.int32(channels) + indices[:, -1]
+    rows = Rows(group, entries.ravel(indices[:, 1:-1], shape), inside, values)
+    keys, values, nnz = (
+        part.reshape(batch_size, channels, *part.shape[2:])
+        for part in _pack(
+            name, "x", rows, batch_size * channels, shape, capacity, density, select, duplicates
+        )
+    )
+    return keys, values, nnz, shape
+
+
+def _pack(name, argument, rows, groups, shape, capacity, density, select, duplicates):
+    volume = windows.check_volume(name, "spatial_shape", shape)
+    bound = min(rows.key.shape[0], volume)
+    slots = capacities.resolve(name, capacity, density, volume=volume, bound=bound)
+    checks.one_of(name, "duplicates", duplicates, DUPLICATES)
+    rule = _rule(name, select)
+    keys, values, nnz, repeated = pack(
+        rows, groups=groups, volume=volume, capacity=slots, duplicates=duplicates, select=rule
+    )
+    found = concrete(repeated)
+    if duplicates == "error" and found is not None and found:
+        wording = f"free of duplicates unless duplicates= is one of {list(DUPLICATES[1:])}"
+        raise ValueError(expected(name, argument, wording, f"{int(found)} rows too many"))
+    _check_fit(name, select, nnz, slots)
+    return keys, values, nnz
+
+
+def _dense_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    if not 3 <= len(shape) <= windows.MAX_DIMS + 2 or 0 in shape[1:]:
+        wording = (
+            f"of shape [batch, *spatial, channels] with 1 to {windows.MAX_DIMS} spatial dimensions"
+        )
+        raise ValueError(expected(name, "x", wording, f"shape {tuple(shape)}"))
+    return tuple(shape[1:-1])
+
+
+def _rule(name: str, select: Any) -> str:
+    return "magnitude" if select is None else checks.one_of(name, "select", select, entries.SELECT)
+
+
+def _coords(coords: Any) -> jax.Array:
+    if not isinstance(coords, jax.Array):
+        coords = np.asarray(coords)
+        if coords.size == 0 and not np.issubdtype(coords.dtype, np.integer):
+            coords = coords.astype(np.int32)  # an empty list has no integers in it
+    if not jnp.issubdtype(coords.dtype, jnp.integer):
+        raise TypeError(expected("from_coords", "coords", "of an integer dtype", coords.dtype))
+    if coords.dtype.itemsize > 4:  # nothing may wrap around into the volume
+        coords = coords.clip(
+            0 if jnp.issubdtype(coords.dtype, jnp.unsignedinteger) else -1, LARGEST
+        )
+    return jnp.asarray(coords).astype(jnp.int32)
+
+
+def _count(count: Any, rows: int) -> jax.Array:
+    if count is None:
+        return jnp.int32(rows)
+    count = checks.array("from_coords", "count", count)
+    if count.ndim != 0 or not jnp.issubdtype(count.dtype, jnp.integer):
+        what = f"{count.dtype}{list(count.shape)}"
+        raise TypeError(expected("from_coords", "count", "an integer scalar", what))
+    return count.astype(jnp.int32)
+
+
+def _check_inside(coords, outside, limits) -> None:
+    where = concrete(outside)
+    if where is not None and where.any():
+        row = int(np.flatnonzero(where)[0])
+        wording = f"inside (batch_size, *spatial_shape) = {limits}"
+        what = f"{np.asarray(coords)[row].tolist()} in row {row}"
+        raise ValueError(expected("from_coords", "coords", wording, what))
+
+
+def _check_fit(name: str, select: Any, nnz: jax.Array, capacity: int) -> None:
+    found = concrete(nnz) if select is None else None
+    if found is not None and found.size and found.max() > capacity:
+        b, c = np.unravel_index(found.argmax(), found.shape)
+        raise ValueError(
+            f"{name}: {found.max()} entries in batch element {b}, channel {c} do not fit into a "
+            f"capacity of {capacity}; give a larger capacity, or select= to cut them on purpose"
+        )
+
+
+def check_keys(function: str, keys: np.ndarray, volume: int) -> None:
+    """Raises unless every list of keys ascends strictly within [0, volume) and is filled up with the volume."""
+    before = np.concatenate([np.full_like(keys[..., :1], -1), keys[..., :-1]], axis=-1)
+    out_of_range = (keys < 0) | (keys > volume)
+    for bad, wording in (
+        (out_of_range, f"in [0, {volume}), or {volume} in unused slots"),
+        ((keys < volume) & (before == volume), "without entries behind unused slots"),
+        ((keys < volume) & (before == keys), "free of duplicates"),
+        ((keys < volume) & (before > keys), "strictly ascending"),
+    ):
+        if bad.any():
+            where = np.argwhere(bad)[0]
+            what = f"{keys[tuple(where)]} after {before[tuple(where)]} at {where.tolist()}"
+            raise ValueError(expected(function, "keys", wording, what))
+
+
+def check_nnz(function: str, keys: np.ndarray, nnz: np.ndarray, volume: int) -> None:
+    """Raises unless ``min(nnz, capacity)`` is the number of entries in every list."""
+    stored = (keys < volume).sum(-1)
+    bad = np.minimum(nnz, keys.shape[-1]) != stored
+    if bad.any():
+        where = tuple(np.argwhere(bad)[0])
+        wording = f"{stored[where]}, the number of keys (or more where all slots are used)"
+        what = f"{nnz[where]} at {[int(i) for i in where]}"
+        raise ValueError(expected(function, "nnz", wording, what))
