@@ -52,10 +52,10 @@ class OctNet3(nnx.Module):
       >>> from jaxsparse import models
 
       >>> model = models.OctNet3(
-      ...     (16, 16, 16), 40, densities=(0.06, 0.12), input_density=0.1, rngs=nnx.Rngs(0)
+      ...     (8, 8, 8), 40, densities=(0.06, 0.12), hidden=64, rngs=nnx.Rngs(0)
       ... )
       >>> model.eval()
-      >>> model(jnp.zeros((2, 16, 16, 16, 1))).shape
+      >>> model(jnp.zeros((2, 8, 8, 8, 1))).shape
       (2, 40)
     """
 
@@ -133,7 +133,7 @@ class OctNet3(nnx.Module):
         """
         return self.head(list(self.activations(x).values())[-1], rngs=rngs)
 
-    def activations(self, x: Activation) -> dict[str, Activation]:
+    def activations(self, x: Activation) -> dict[str, Any]:
         """Every layer's output in order, the network's input first: ``input``, ``conv1``, ..., ``pool1``, ...
 
         Args:
@@ -146,21 +146,19 @@ class OctNet3(nnx.Module):
           ValueError: the spatial shape is not the network's.
           TypeError: a ``SparseTensor`` was given to a dense twin.
         """
-        x = self._checked(x)
-        if self.sparse and not isinstance(x, direct.SparseTensor):
-            x = direct.SparseTensor.from_dense(x, density=self.input_density, select="magnitude")
-        outputs = {"input": x}
+        outputs: dict[str, Any] = {"input": self._as_input(x)}
+        y = outputs["input"]
         convs = iter(self.convs)
         number = 0
         for stage, length in enumerate(self.stage_lengths):
             if stage:
-                x = outputs[f"pool{stage}"] = nn.max_pool(x, 2)
+                y = outputs[f"pool{stage}"] = nn.max_pool(y, 2)
             for _ in range(length):
                 number += 1
-                x = next(convs)(x)
+                y = next(convs)(y)
                 if not (self.sparse and self.select == "relu"):
-                    x = nn.relu(x)
-                outputs[f"conv{number}"] = x
+                    y = nn.relu(y)
+                outputs[f"conv{number}"] = y
         return outputs
 
     def head(self, x: Activation, *, rngs: nnx.Rngs | None = None) -> jax.Array:
@@ -169,7 +167,7 @@ class OctNet3(nnx.Module):
         features = self.dropout(dense.reshape(len(dense), -1), rngs=rngs)
         return self.logits(jax.nn.relu(self.hidden(features)))
 
-    def _checked(self, x: Activation) -> Activation:
+    def _as_input(self, x: Activation) -> Activation:
         if isinstance(x, direct.SparseTensor):
             if not self.sparse:
                 raise TypeError("OctNet3's dense twin takes arrays, got a SparseTensor")
@@ -180,6 +178,8 @@ class OctNet3(nnx.Module):
             raise ValueError(
                 f"OctNet3 was built for spatial shape {self.spatial_shape}, got {shape}"
             )
+        if self.sparse and not isinstance(x, direct.SparseTensor):
+            return direct.SparseTensor.from_dense(x, density=self.input_density, select="magnitude")
         return x
 
 

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxsparse import direct
+from jaxsparse._core import windows
 from jaxsparse.nn.variables import Density, PruningMask
 
-Ints = int | Sequence[int]
+Ints = int | tuple[int, ...] | list[int]
 
 default_kernel_init = nnx.initializers.lecun_normal()
 default_bias_init = nnx.initializers.zeros_init()
@@ -33,7 +34,7 @@ class DirectConv(nnx.Module):
       out_features: number of output channels.
       kernel_size: extent of the kernel; an integer means one spatial dimension.
       strides: an integer or one for each spatial dimension.
-      padding: ``"SAME"``, ``"VALID"`` or ``(low, high)`` pairs.
+      padding: ``"SAME"``, ``"VALID"``, an integer, or for each dimension an integer or a ``(low, high)`` pair.
       kernel_dilation: an integer or one for each spatial dimension.
       use_bias: whether to add a bias to active responses.
       mask: bool array of the kernel's shape, ``False`` = pruned; all alive if left out. Held as :class:`PruningMask`.
@@ -71,10 +72,10 @@ class DirectConv(nnx.Module):
         self,
         in_features: int,
         out_features: int,
-        kernel_size: Ints,
+        kernel_size: int | Sequence[int],
         strides: Ints = 1,
         *,
-        padding: str | Sequence[tuple[int, int]] = "SAME",
+        padding: windows.Padding = "SAME",
         kernel_dilation: Ints = 1,
         use_bias: bool = True,
         mask: jax.Array | None = None,
@@ -107,9 +108,9 @@ class DirectConv(nnx.Module):
         self.in_features = in_features
         self.out_features = out_features
         self.kernel_size = kernel_size
-        self.strides = strides
-        self.padding = padding if isinstance(padding, str) else tuple(map(tuple, padding))
-        self.kernel_dilation = kernel_dilation
+        self.strides = _hashable(strides)
+        self.padding = _hashable(padding)
+        self.kernel_dilation = _hashable(kernel_dilation)
         self.use_bias = use_bias
         self.capacity = capacity
         self.density_bound = density
@@ -165,6 +166,11 @@ class DirectConv(nnx.Module):
         """
         if use_running_average is not None:
             self.use_running_average = use_running_average
+
+
+def _hashable(value: Any) -> Any:
+    """Lists as tuples: what is static in a module is part of its definition, which jit looks up by hash."""
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
 
 
 def _checked_mask(mask: jax.Array | None, kernel_shape: tuple[int, ...]) -> jax.Array:

@@ -25,7 +25,7 @@ def max_pool(
         maximum over all voxels). After a ReLU the two agree.
       window_shape: an integer or one for each spatial dimension.
       strides: likewise; the window itself if left out.
-      capacity: entries an output channel may store; the input's if left out. Sparse input only.
+      capacity: entries an output channel may store, see :func:`jaxsparse.direct.max_pool`. Sparse input only.
 
     Returns:
       The same kind as ``x``, with ``ceil(n / stride)`` voxels a spatial dimension.

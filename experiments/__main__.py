@@ -1,0 +1,94 @@
+"""The command line: ``python -m experiments train|benchmark``."""
+
+import argparse
+import datetime
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.errors import UserError
+
+INTERRUPTED = 130  # what a shell expects of a program stopped by Ctrl-C
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments",
+        description="Train jaxsparse's networks and measure the library against its peers.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_benchmark(commands)
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _add_train(commands) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train a network as a configuration says",
+        description="Train a network as a YAML configuration says; end in a table of accuracy, density of every "
+        "layer against its bound, and time per step. Ctrl-C stops after the current step and leaves a checkpoint.",
+        epilog="example: python -m experiments train configs/mnist.yaml data.root=/data/mnist train.epochs=1",
+    )
+    parser.add_argument("config", metavar="CONFIG", help="a YAML file, as in configs/")
+    parser.add_argument(
+        "overrides", metavar="KEY=VALUE", nargs="*", help="override a key, as in train.epochs=1"
+    )
+    parser.add_argument(
+        "--run-dir",
+        type=Path,
+        help="folder for metrics, checkpoints and result (default: runs/NAME-DATE)",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the newest checkpoint in --run-dir"
+    )
+    parser.add_argument("--result", type=Path, help="write the result to this JSON file, too")
+    parser.set_defaults(run=_train)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from experiments.config import load_config
+
+    config = load_config(options.config, options.overrides)
+    if options.resume and options.run_dir is None:
+        raise UserError("--resume needs --run-dir: the folder of the run to continue")
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    run_dir = options.run_dir or Path("runs") / f"{config.name}-{stamp}"
+
+    from experiments.train import Interrupted, train
+
+    try:
+        train(config, run_dir, resume=options.resume)
+    except Interrupted as stop:
+        overrides = "".join(f" {override}" for override in options.overrides)
+        print(
+            f"Stopped after step {stop.step}; the checkpoint is whole. Continue with\n"
+            f"  python -m experiments train {options.config}{overrides} --run-dir {run_dir} --resume"
+        )
+        return INTERRUPTED
+    if options.result is not None:
+        options.result.parent.mkdir(parents=True, exist_ok=True)
+        options.result.write_bytes((run_dir / "result.json").read_bytes())
+    print(f"run folder  {run_dir}")
+    return 0
+
+
+def _add_benchmark(commands) -> None:
+    parser = commands.add_parser("benchmark", help="measure against what a user would pick instead")
+    subjects = parser.add_subparsers(title="subjects", required=True, metavar="SUBJECT")
+    from experiments.benchmark import direct
+
+    direct.add_parser(subjects)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

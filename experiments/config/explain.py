@@ -1,0 +1,82 @@
+"""Validation errors in the user's words: the key as it is written, what came, and the nearest key that exists."""
+
+import difflib
+import typing
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+
+def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
+    """One line for each thing that is wrong."""
+    lines = []
+    for item in error.errors(include_url=False):
+        path, parent = _locate(item["loc"], root)
+        key = ".".join(path)
+        if item["type"] == "extra_forbidden":
+            lines.append(f"unknown key {key!r}{_suggest(path, parent, root)}")
+        elif item["type"] == "missing":
+            lines.append(f"the key {key!r} is missing")
+        elif item["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            context = item.get("ctx", {})
+            tag, expected = context.get("tag"), context.get("expected_tags", "'digits', 'mnist'")
+            got = "is missing" if tag is None else f"must be one of {expected}, got {tag!r}"
+            lines.append(f"{key}.kind {got}")
+        else:
+            message = item["msg"][:1].lower() + item["msg"][1:]
+            lines.append(f"{key!r}: {message}, got {item['input']!r}")
+    return lines
+
+
+def _locate(
+    location: Sequence[int | str], root: type[BaseModel]
+) -> tuple[list[str], type[BaseModel] | None]:
+    """The key as written (pydantic puts a union's tag into it) and the section that holds its last part."""
+    path: list[str] = []
+    section: type[BaseModel] | None = root
+    holder: type[BaseModel] | None = root
+    alternatives: dict[str, type[BaseModel]] = {}
+    for part in location:
+        if alternatives and part in alternatives:
+            section, alternatives = alternatives[str(part)], {}
+            continue
+        path.append(str(part))
+        holder = section
+        field = section.model_fields.get(str(part)) if section else None
+        choices = list(_sections(field.annotation)) if field else []
+        section = choices[0] if len(choices) == 1 else None
+        alternatives = {_tag(choice): choice for choice in choices} if len(choices) > 1 else {}
+    return path, holder
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in typing.get_args(annotation):
+        yield from _sections(argument)
+
+
+def _tag(section: type[BaseModel]) -> str:
+    return typing.get_args(section.model_fields["kind"].annotation)[0]
+
+
+def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        yield prefix + name
+        for inner in _sections(field.annotation):
+            yield from _keys(inner, f"{prefix}{name}.")
+
+
+def _suggest(path: list[str], parent: type[BaseModel] | None, root: type[BaseModel]) -> str:
+    prefix = ".".join([*path[:-1], ""])
+    name, siblings = path[-1], list(parent.model_fields) if parent else []
+    everywhere = {key.split(".")[-1]: key for key in reversed(list(_keys(root)))}
+    near = [prefix + match for match in difflib.get_close_matches(name, siblings, n=1)]
+    far = [everywhere[match] for match in difflib.get_close_matches(name, everywhere, n=1)]
+    # The right name in the wrong section comes before a similar name in the right one.
+    for candidates in ([everywhere[name]] if name in everywhere else [], near, far):
+        if candidates:
+            return f" (did you mean {candidates[0]!r}?)"
+    known = ", ".join(prefix + sibling for sibling in siblings)
+    return f" (known here: {known})" if known else ""

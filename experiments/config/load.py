@@ -1,0 +1,76 @@
+"""From a YAML file and overrides to a validated configuration, or to an error that says what to change."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from experiments.config.explain import explain
+from experiments.config.schema import ExperimentConfig
+from experiments.config.yaml_loader import parse_yaml
+from experiments.errors import ConfigError
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Reads an experiment's configuration.
+
+    Args:
+      path: a YAML file.
+      overrides: ``key=value`` strings, keys dotted (``train.epochs=1``), values written as in YAML.
+
+    Returns:
+      The validated configuration.
+
+    Raises:
+      ConfigError: the file is missing or no YAML, or a key is unknown or ill-typed; the message names every such key
+        and suggests the nearest that exists.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
+    try:
+        values = parse_yaml(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not a valid YAML file: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold a mapping of keys to values")
+    for override in overrides:
+        apply_override(values, override)
+    return validate(values, source=str(path))
+
+
+def validate(values: dict[str, Any], source: str) -> ExperimentConfig:
+    """Validates plain values; ``source`` names them in errors."""
+    try:
+        # Through JSON: strict about numbers and strings, and still able to read a path or a tuple.
+        return ExperimentConfig.model_validate_json(json.dumps(values))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ValidationError):
+            lines = explain(error, ExperimentConfig)
+            raise ConfigError("\n".join(f"{source}: {line}" for line in lines)) from None
+        raise ConfigError(f"{source}: {error}") from error
+
+
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Sets one ``key=value`` in nested dictionaries; whether the key exists is the validation's business."""
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigError(
+            f"an override is written key=value (as in train.epochs=1), got {override!r}"
+        )
+    try:
+        value = parse_yaml(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the value of the override {override!r} is not valid YAML") from error
+    for depth, part in enumerate(parts[:-1], start=1):
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise ConfigError(
+                f"the override {override!r} needs a section, but {'.'.join(parts[:depth])} is a value"
+            )
+    values[parts[-1]] = value

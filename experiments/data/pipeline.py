@@ -1,0 +1,58 @@
+"""Batches by Grain: shuffled without end for training, in order for testing, always of one shape."""
+
+from collections.abc import Iterator
+from typing import TypedDict
+
+import grain
+import numpy as np
+
+from experiments.data.dataset import Split
+from experiments.errors import ConfigError
+
+
+class Batch(TypedDict):
+    """One step's input.
+
+    image: float32 ``[B, H, W, 1]`` in [0, 1]. label: int32 ``[B]``. weight: float32 ``[B]``, 0 for rows that only
+    fill up the last batch of a test.
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+    weight: np.ndarray
+
+
+def check_batch_size(split: Split, batch_size: int) -> None:
+    """Refuses a training batch that the data cannot fill."""
+    if batch_size > len(split):
+        raise ConfigError(
+            f"train.batch_size is {batch_size}, but the training split has only {len(split)} images"
+        )
+
+
+def train_batches(split: Split, batch_size: int, seed: int) -> grain.DatasetIterator[Batch]:
+    """An endless iterator, every epoch in its own order; the rest that does not fill a batch is left out.
+
+    Its position is ``get_state()``, a small JSON-like value, and ``set_state`` goes back to it exactly.
+    """
+    # Indices are shuffled and batched, so that a batch is one NumPy gather instead of a Python call an image.
+    indices = grain.MapDataset.range(len(split)).shuffle(seed=seed)
+    batches = indices.batch(batch_size, drop_remainder=True).repeat()
+    gathered = batches.map(lambda index: _gather(split, index, batch_size))
+    return iter(gathered.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
+
+
+def eval_batches(split: Split, batch_size: int) -> Iterator[Batch]:
+    """Every image once, in order; the last batch is filled up with empty images of weight 0."""
+    for start in range(0, len(split), batch_size):
+        yield _gather(split, np.arange(start, min(start + batch_size, len(split))), batch_size)
+
+
+def _gather(split: Split, index: np.ndarray, size: int) -> Batch:
+    fill = size - len(index)
+    image = split.images[index].astype(np.float32) / np.float32(255)
+    return {
+        "image": np.pad(image, ((0, fill), (0, 0), (0, 0), (0, 0))),
+        "label": np.pad(split.labels[index], (0, fill)),
+        "weight": np.pad(np.ones(len(index), np.float32), (0, fill)),
+    }

@@ -1,0 +1,106 @@
+"""What is measured of every layer: how full it is, how full it may be, what did not fit."""
+
+import dataclasses
+import math
+from typing import TypedDict
+
+import jax
+import jax.numpy as jnp
+
+from jaxsparse import direct
+from jaxsparse.models import OctNet3
+from jaxsparse.models.octnet3 import Activation
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerInfo:
+    """What is known of a layer before it runs.
+
+    Attributes:
+      name: as in ``OctNet3.activations``.
+      spatial_shape: voxels a dimension.
+      channels: number of channels.
+      capacity: entries a channel may store; the whole volume in a dense network.
+    """
+
+    name: str
+    spatial_shape: tuple[int, ...]
+    channels: int
+    capacity: int
+
+    @property
+    def volume(self) -> int:
+        """Number of voxels."""
+        return math.prod(self.spatial_shape)
+
+    @property
+    def bound(self) -> float:
+        """The largest density that the layer can store."""
+        return min(1.0, self.capacity / self.volume)
+
+
+class LayerStats(TypedDict):
+    """Measurements of one batch or of many, one number a layer, in the order of the network.
+
+    stored: mean density of what is stored. found: mean density before the capacity cut it. peak: entries of the
+    fullest (sample, channel). dropped: entries cut away, a sample.
+    """
+
+    stored: jax.Array
+    found: jax.Array
+    peak: jax.Array
+    dropped: jax.Array
+
+
+def describe_layers(model: OctNet3, image_shape: tuple[int, ...]) -> list[LayerInfo]:
+    """The layers of a model, from shapes alone.
+
+    Args:
+      model: in evaluation mode.
+      image_shape: shape of a batch of images.
+    """
+    layers: list[LayerInfo] = []
+
+    def trace(image: jax.Array) -> None:
+        # Collected inside: a dictionary that leaves a traced function comes back sorted by name.
+        layers.extend(_describe(name, x) for name, x in model.activations(image).items())
+
+    jax.eval_shape(trace, jax.ShapeDtypeStruct(image_shape, jnp.float32))
+    return layers
+
+
+def _describe(name: str, x: Activation) -> LayerInfo:
+    if isinstance(x, direct.SparseTensor):
+        _, channels, capacity = x.keys.shape
+        return LayerInfo(name, tuple(x.spatial_shape), channels, capacity)
+    shape = x.shape[1:-1]
+    return LayerInfo(name, shape, x.shape[-1], math.prod(shape))
+
+
+def measure(activations: dict[str, Activation], weight: jax.Array) -> LayerStats:
+    """Statistics of one batch, inside the jitted step.
+
+    Args:
+      activations: of ``OctNet3.activations``.
+      weight: float32 ``[batch]``, 0 for samples that do not count.
+    """
+    found, stored, peak, dropped = [], [], [], []
+    for x in activations.values():
+        if isinstance(x, direct.SparseTensor):
+            candidates, kept, volume = x.nnz, x.stored, math.prod(x.spatial_shape)
+        else:
+            candidates = jnp.sum(x != 0, axis=tuple(range(1, x.ndim - 1)), dtype=jnp.int32)
+            kept, volume = candidates, math.prod(x.shape[1:-1])
+        total = jnp.maximum(weight.sum(), 1.0)
+        entries_found = weight @ candidates.astype(weight.dtype) / total  # a sample, by channel
+        entries_kept = weight @ kept.astype(weight.dtype) / total
+        found.append(entries_found.mean() / volume)
+        stored.append(entries_kept.mean() / volume)
+        peak.append(jnp.max(jnp.where(weight[:, None] > 0, kept, 0)))
+        dropped.append(jnp.sum(entries_found - entries_kept))
+    return {
+        "stored": jnp.stack(stored),
+        "found": jnp.stack(found),
+        "peak": jnp.stack(peak),
+        "dropped": jnp.stack(dropped),
+    }

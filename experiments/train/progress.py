@@ -1,0 +1,64 @@
+"""What a person watches: a bar with loss and accuracy, under it the density of every layer and what was dropped."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from experiments.train.layers import LayerInfo
+
+
+class Display:
+    """The live display of a run. Without a terminal it prints one line an epoch instead."""
+
+    def __init__(self, console: Console, layers: list[LayerInfo], *, total: int):
+        self._console = console
+        self._layers = layers
+        self._progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.4f}  accuracy {task.fields[accuracy]:.4f}"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        nan = float("nan")
+        self._task = self._progress.add_task("", total=total, epoch=1, loss=nan, accuracy=nan)
+        self._live = Live(self._progress, console=console, refresh_per_second=5, transient=True)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Shows the bar for the length of a ``with`` block."""
+        if not self._console.is_terminal:
+            yield
+            return
+        with self._live:
+            yield
+
+    def update(self, step: int, epoch: int, metrics: dict[str, Any]) -> None:
+        """Shows the metrics after a step."""
+        self._progress.update(
+            self._task,
+            completed=step,
+            epoch=epoch,
+            loss=metrics["loss"],
+            accuracy=metrics["accuracy"],
+        )
+        self._live.update(Group(self._progress, Text(self._densities(metrics["layers"]))))
+
+    def epoch(self, epoch: int, train: dict[str, Any], test: dict[str, Any]) -> None:
+        """Leaves an epoch's line on the screen."""
+        self._console.print(
+            f"epoch {epoch:3d}  loss {train['loss']:.4f}  accuracy {train['accuracy']:.4f}  "
+            f"test accuracy {test['accuracy']:.4f}  {train['step_ms']:.1f} ms/step",
+            highlight=False,
+        )
+
+    def _densities(self, layers: dict[str, Any]) -> str:
+        parts = zip(self._layers, layers["stored"], strict=True)
+        densities = "  ".join(f"{info.name} {value:.3f}" for info, value in parts)
+        return f"density {densities}  dropped {sum(layers['dropped']):.0f} a sample"

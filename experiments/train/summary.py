@@ -1,0 +1,78 @@
+"""The end of a run: one table on the screen, one JSON file beside the metrics."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from experiments.train.layers import LayerInfo
+
+
+def layer_rows(
+    layers: list[LayerInfo], stats: dict[str, Any], rho: list[float | None]
+) -> list[dict]:
+    """One JSON-like row a layer: what it stored over the test set against what it may store.
+
+    Args:
+      layers: of ``describe_layers``.
+      stats: ``LayerStats`` over the test set, as plain numbers.
+      rho: the configured density of each layer, ``None`` where there is none.
+    """
+    return [
+        {
+            "layer": info.name,
+            "spatial_shape": list(info.spatial_shape),
+            "channels": info.channels,
+            "rho": rho[index],
+            "capacity": info.capacity,
+            "bound": info.bound,
+            "stored": stats["stored"][index],
+            "found": stats["found"][index],
+            "peak": stats["peak"][index],
+            "dropped": stats["dropped"][index],
+            "within_bound": stats["stored"][index] <= info.bound * (1 + 1e-6)
+            and stats["peak"][index] <= info.capacity,
+        }
+        for index, info in enumerate(layers)
+    ]
+
+
+def print_summary(console: Console, result: dict[str, Any]) -> None:
+    """The final table of a run, from its result."""
+    table = Table(title=f"{result['name']}: {result['dataset']}", title_justify="left")
+    table.add_column("layer")
+    for title in ("size", "entries", "bound", "density", "found", "dropped", "ok"):
+        table.add_column(title, justify="right")
+    for row in result["layers"]:
+        volume = 1
+        for extent in row["spatial_shape"]:
+            volume *= extent
+        table.add_row(
+            row["layer"],
+            f"{'x'.join(map(str, row['spatial_shape']))} x {row['channels']}",
+            f"{min(row['capacity'], volume)}/{volume}",
+            f"{row['bound']:.4f}",
+            f"{row['stored']:.4f}",
+            f"{row['found']:.4f}",
+            f"{row['dropped']:.1f}",
+            "yes" if row["within_bound"] else "NO",
+        )
+    console.print(table)
+    test = result["test"]
+    console.print(
+        "entries: what a channel may store, of its volume. density: what it stored, mean\n"
+        "over the test set. found: before the cut. dropped: entries cut, a sample.\n"
+        f"test accuracy  [bold]{test['accuracy']:.4f}[/bold]  "
+        f"(loss {test['loss']:.4f}, {result['epochs']} epochs)\n"
+        f"time per step  [bold]{result['step_ms']:.1f} ms[/bold]  "
+        f"(median, batch {result['config']['train']['batch_size']})\n"
+        f"first step {result['first_step_s']:.1f} s; "
+        f"{100 * result['input_wait']:.1f} % of the time spent waiting for data",
+        highlight=False,
+    )
+    if result["smoke_test"]:
+        console.print(
+            "A smoke test: on these digits the accuracy says nothing about the method. On MNIST:\n"
+            "  python -m experiments train configs/mnist.yaml data.root=DIR",
+            highlight=False,
+        )
