@@ -46,10 +46,13 @@ def stated(dtype) -> Arithmetic:
     return Arithmetic(np.float64, fma64) if dtype == np.float64 else Arithmetic(np.float32, fma32)
 
 
+silently = np.errstate(all="ignore")  # NaN, inf and numbers that round to 0 are ordinary here
+
+
+@silently
 def rounded(values, dtype):
     """Accumulators to the storage type, last of all."""
-    with np.errstate(all="ignore"):
-        return np.asarray(values).astype(dtype)
+    return np.asarray(values).astype(dtype)
 
 
 # --- the container -----------------------------------------------------------------------------------------------
@@ -91,6 +94,7 @@ def pack(active, values, spatial_shape, capacity: int, select: str, dtype) -> Sp
     return Sparse(keys, out, candidate.sum(1).astype(np.int32), tuple(spatial_shape))
 
 
+@silently
 def from_dense(x, capacity: int | None = None, select: str | None = None) -> Sparse:
     """Entries of x [B, *spatial, C] that are not exactly 0 (`"relu"`: the positive ones); NaN is one."""
     batch, *spatial, channels = x.shape
@@ -128,6 +132,7 @@ def gather_dense(keys, dense, spatial_shape):
     return out
 
 
+@silently
 def from_coords(
     coords, values, batch_size, spatial_shape, capacity, duplicates="error", count=None, select=None
 ) -> Sparse:
@@ -212,6 +217,7 @@ def geometry(spatial, kernel, strides=1, padding="SAME", dilation=1) -> Geometry
 # --- convolution -------------------------------------------------------------------------------------------------
 
 
+@silently
 def response(x: Sparse, kernel, mask, g: Geometry, arithmetic: Arithmetic):
     """Cross-correlation of the stored entries with the unmasked weights: [B, output volume, Co].
 
@@ -220,17 +226,17 @@ def response(x: Sparse, kernel, mask, g: Geometry, arithmetic: Arithmetic):
     batch, in_channels, _ = x.keys.shape
     weight, live = arithmetic.of(kernel), np.ones(kernel.shape, bool) if mask is None else mask
     y = np.zeros((batch, math.prod(g.out), kernel.shape[-1]), arithmetic.dtype)
-    with np.errstate(all="ignore"):
-        for b, ci in np.ndindex(batch, in_channels):
-            keys, values = entries(x, b, ci)
-            for tap in np.ndindex(g.kernel):
-                out, source = g.reach(keys, tap)
-                value = arithmetic.of(values[source])[:, None]
-                joined = arithmetic.multiply_add(value, weight[tap][ci], y[b, out])
-                y[b, out] = np.where(live[tap][ci], joined, y[b, out])
+    for b, ci in np.ndindex(batch, in_channels):
+        keys, values = entries(x, b, ci)
+        for tap in np.ndindex(g.kernel):
+            out, source = g.reach(keys, tap)
+            value = arithmetic.of(values[source])[:, None]
+            joined = arithmetic.multiply_add(value, weight[tap][ci], y[b, out])
+            y[b, out] = np.where(live[tap][ci], joined, y[b, out])
     return y
 
 
+@silently
 def conv(
     x: Sparse, kernel, bias=None, *, mask=None, capacity=None, select="value", strides=1, padding="SAME",
     kernel_dilation=1, arithmetic=EXACT,
@@ -247,6 +253,7 @@ def conv(
     return pack(active, y, g.out, capacity, select, x.values.dtype)
 
 
+@silently
 def conv_gradients(
     x: Sparse,
     kernel,
@@ -270,22 +277,21 @@ def conv_gradients(
     kept = to_dense(y._replace(values=np.ones(y.values.shape))).reshape(batch, y.volume, -1) != 0
     flat = arithmetic.of(to_dense(y._replace(values=gy))).reshape(batch, y.volume, -1)
     gx, gw = np.zeros(x.values.shape, arithmetic.dtype), np.zeros(kernel.shape)
-    with np.errstate(all="ignore"):
-        for b, ci in np.ndindex(batch, in_channels):
-            keys, values = entries(x, b, ci)
-            per_channel = np.zeros((len(keys), kernel.shape[-1]), arithmetic.dtype)
-            for tap in np.ndindex(g.kernel):
-                out, source = g.reach(keys, tap)
-                here = kept[b, out] & live[tap][ci]
-                joined = arithmetic.multiply_add(flat[b, out], weight[tap][ci], per_channel[source])
-                per_channel[source] = np.where(here, joined, per_channel[source])
-                product = values[source].astype(np.float64)[:, None] * flat[b, out]
-                gw[tap][ci] += np.where(here, product, 0).sum(0)
-            total = np.zeros(len(keys), arithmetic.dtype)
-            for co in range(kernel.shape[-1]):
-                total = total + per_channel[:, co]
-            gx[b, ci, : len(keys)] = total
-        gb = np.where(kept, flat, 0).astype(np.float64).sum((0, 1))
+    for b, ci in np.ndindex(batch, in_channels):
+        keys, values = entries(x, b, ci)
+        per_channel = np.zeros((len(keys), kernel.shape[-1]), arithmetic.dtype)
+        for tap in np.ndindex(g.kernel):
+            out, source = g.reach(keys, tap)
+            here = kept[b, out] & live[tap][ci]
+            joined = arithmetic.multiply_add(flat[b, out], weight[tap][ci], per_channel[source])
+            per_channel[source] = np.where(here, joined, per_channel[source])
+            product = values[source].astype(np.float64)[:, None] * flat[b, out]
+            gw[tap][ci] += np.where(here, product, 0).sum(0)
+        total = np.zeros(len(keys), arithmetic.dtype)
+        for co in range(kernel.shape[-1]):
+            total = total + per_channel[:, co]
+        gx[b, ci, : len(keys)] = total
+    gb = np.where(kept, flat, 0).astype(np.float64).sum((0, 1))
     dtype = x.values.dtype
     return rounded(gx, dtype), rounded(gw, dtype), rounded(gb, dtype)
 
@@ -293,6 +299,7 @@ def conv_gradients(
 # --- pooling and activation --------------------------------------------------------------------------------------
 
 
+@silently
 def max_pool(x: Sparse, window, strides=None, capacity=None) -> tuple[Sparse, np.ndarray]:
     """Maximum over the stored entries of each window, and the slot of x it came from (-1: unused).
 
@@ -303,6 +310,7 @@ def max_pool(x: Sparse, window, strides=None, capacity=None) -> tuple[Sparse, np
     strides = window if strides is None else each(strides, dims)
     out = tuple(-(-n // s) for n, s in zip(x.spatial_shape, strides, strict=True))
     g = Geometry(x.spatial_shape, out, window, strides, (0,) * dims, (1,) * dims)
+    taps = np.minimum(window, x.spatial_shape)  # beyond, a window holds nothing
     batch, channels, slots = x.keys.shape
     volume = math.prod(out)
     active = np.zeros((batch, volume, channels), bool)
@@ -311,7 +319,7 @@ def max_pool(x: Sparse, window, strides=None, capacity=None) -> tuple[Sparse, np
     for b, c in np.ndindex(batch, channels):
         keys, values = entries(x, b, c)
         reached = [
-            (o, i) for tap in np.ndindex(window) for o, i in zip(*g.reach(keys, tap), strict=True)
+            (o, i) for tap in np.ndindex(*taps) for o, i in zip(*g.reach(keys, tap), strict=True)
         ]
         for o, i in sorted(reached):  # entries of a window in ascending order of their keys
             new = np.isnan(values[i]) and not np.isnan(best[b, o, c])
@@ -332,6 +340,7 @@ def max_pool(x: Sparse, window, strides=None, capacity=None) -> tuple[Sparse, np
     return y, source
 
 
+@silently
 def relu(x: Sparse) -> tuple[Sparse, np.ndarray]:
     """The positive entries (NaN is one), keys ascending in the same capacity, and the slot each came from."""
     keys, values = np.full_like(x.keys, x.volume), np.zeros_like(x.values)

@@ -1,0 +1,175 @@
+"""Contents that no constructor would make: the process lives on, and lists end where their keys stop ascending."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from jaxsparse import direct
+from jaxsparse.direct import SparseTensor
+from tests import oracle
+from tests.direct.common import F32, assert_equal, assert_same, tensor
+from tests.oracle import Sparse
+
+pytestmark = pytest.mark.asan
+
+# spatial shape, kernel, static arguments: few, because each is compiled once
+SHAPES = {
+    "1d": ((9,), (3,), {"capacity": 4}),
+    "2d": ((3, 4), (2, 3), {"strides": (1, 2), "select": "magnitude", "capacity": 20}),
+    "3d": ((3, 2, 3), (3, 1, 2), {"kernel_dilation": 2, "select": "relu", "capacity": 1}),
+    "4d": (
+        (2, 3, 1, 2),
+        (1, 2, 1, 2),
+        {"padding": ((1, 0), (-1, 2), (0, 3), (1, 1)), "capacity": 7},
+    ),
+}
+BATCH, IN, OUT, SLOTS = 2, 2, 3, 6
+
+
+def keys_near(volume):
+    """Keys in range, at its edges, far outside; often an ascending list with a fault somewhere."""
+    wild = st.one_of(
+        st.integers(-3, volume + 3),
+        st.sampled_from([-(2**31), 2**31 - 1, -1, volume, volume - 1, 0]),
+        st.integers(-(2**31), 2**31 - 1),
+    )
+    lists = npst.arrays(np.int32, (BATCH, IN, SLOTS), elements=wild)
+    ascending = lists.map(lambda k: np.sort(k % (volume + 1), -1))
+    return st.one_of(lists, ascending, lists.map(lambda k: np.sort(k, -1)))
+
+
+floats = st.one_of(
+    st.floats(width=32),
+    st.sampled_from([0.0, -0.0, 1.0, -1.0, 1.0, 2.0, 1e-45, np.inf, -np.inf, np.nan]),
+)
+
+
+def values_of(shape):
+    return npst.arrays(F32, shape, elements=floats)
+
+
+@st.composite
+def corrupt(draw, spatial):
+    return Sparse(
+        draw(keys_near(int(np.prod(spatial)))),
+        draw(values_of((BATCH, IN, SLOTS))),
+        draw(npst.arrays(np.int32, (BATCH, IN))),
+        spatial,
+    )
+
+
+@functools.cache
+def network(name):
+    """Every operation on one input, compiled once: results and gradients."""
+    _, _, static = SHAPES[name]
+
+    @jax.jit
+    def run(x, kernel, bias, gy):
+        def conv(values, kernel, bias):
+            y = direct.conv(x.replace(values=values), kernel, bias, **static)
+            return y.values, y
+
+        _, vjp, y = jax.vjp(conv, x.values, kernel, bias, has_aux=True)
+        pooled = direct.max_pool(x, 2, capacity=3)
+        back = jax.grad(lambda v: direct.max_pool(x.replace(values=v), 2).values.sum())(x.values)
+        return y, vjp(gy), pooled, back, direct.relu(x), x.to_dense(), x.coords()
+
+    return run
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("name", SHAPES)
+@given(data=st.data())
+def test_any_contents_give_a_defined_result(name, data):
+    spatial, kernel_shape, static = SHAPES[name]
+    x = data.draw(corrupt(spatial))
+    kernel = data.draw(values_of((*kernel_shape, IN, OUT)))
+    bias = data.draw(values_of((OUT,)))
+    gy = data.draw(values_of((BATCH, OUT, static["capacity"])))
+    y, gradients, pooled, back, positive, dense, coords = network(name)(
+        tensor(x), *map(jnp.asarray, (kernel, bias, gy))
+    )
+
+    arithmetic = oracle.stated(F32)
+    expected = oracle.conv(x, kernel, bias, arithmetic=arithmetic, **static)
+    assert_same(y, expected)
+    window = {k: v for k, v in static.items() if k not in ("select", "capacity")}
+    gx, gw, _ = oracle.conv_gradients(x, kernel, expected, gy, arithmetic=arithmetic, **window)
+    assert_equal(gradients[0], gx)
+    assert gradients[1].shape == gw.shape
+    assert gradients[2].shape == bias.shape
+
+    assert_same(pooled, oracle.max_pool(x, 2, capacity=3)[0])
+    assert back.shape == x.values.shape
+    assert_same(positive, oracle.relu(x)[0])
+    assert_equal(dense, oracle.to_dense(x))
+    assert coords.shape == (BATCH, IN, SLOTS, len(spatial))
+
+
+def is_sound(x):
+    """What `validate` promises: ascending keys in range, the volume and 0 in unused slots, counts that agree."""
+    for b, c in np.ndindex(BATCH, IN):
+        n = oracle.stored(x.keys[b, c], x.volume)
+        if (x.keys[b, c, n:] != x.volume).any() or (x.values[b, c, n:] != 0).any():
+            return False
+        if min(x.nnz[b, c], SLOTS) != n:
+            return False
+    return True
+
+
+@pytest.mark.core
+@given(data=st.data())
+def test_validate_says_so_and_from_entries_refuses(data):
+    x = data.draw(corrupt((9,)))
+    if is_sound(x):
+        tensor(x).validate()
+        return
+    with pytest.raises(ValueError, match=r"keys|values|nnz"):
+        tensor(x).validate()
+    n = [[oracle.stored(x.keys[b, c], 9) for c in range(IN)] for b in range(BATCH)]
+    if (np.where(np.arange(SLOTS) < np.array(n)[..., None], 9, x.keys) != 9).any():
+        with pytest.raises(ValueError, match="keys"):
+            SparseTensor.from_entries(x.keys, x.values, spatial_shape=(9,))
+
+
+@pytest.mark.core
+@given(data=st.data())
+def test_any_dense_array_converts(data):
+    dense = data.draw(values_of((2, 5, 3)))
+    for select in ("value", "magnitude", "relu"):
+        x = SparseTensor.from_dense(jnp.asarray(dense), capacity=2, select=select)
+        assert_same(x, oracle.from_dense(dense, 2, select))
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("duplicates", ["sum", "max", "last"])
+@given(data=st.data())
+def test_any_coordinates_convert_inside_jit(duplicates, data):
+    wild = st.one_of(st.integers(-2, 4), st.sampled_from([-(2**31), 2**31 - 1]))
+    coords = data.draw(npst.arrays(np.int32, (7, 3), elements=wild))
+    values = data.draw(npst.arrays(F32, (7, 2), elements=st.integers(-5, 5)))
+    count = data.draw(st.integers(0, 7))
+    x = from_coords(duplicates)(*map(jnp.asarray, (coords, values, np.int32(count))))
+    expected = oracle.from_coords(coords, values, 2, (2, 3), 4, duplicates, count)
+    assert_same(x, expected)
+
+
+@functools.cache
+def from_coords(duplicates):
+    return jax.jit(
+        lambda coords, values, count: SparseTensor.from_coords(
+            coords,
+            values,
+            batch_size=2,
+            spatial_shape=(2, 3),
+            capacity=4,
+            duplicates=duplicates,
+            count=count,
+        )
+    )

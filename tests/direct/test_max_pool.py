@@ -1,0 +1,157 @@
+"""`direct.max_pool`: the maximum over the stored entries of a window, its gradient to the lowest-key maximum."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxsparse import direct
+from tests import oracle
+from tests.direct.common import (
+    DTYPES,
+    F32,
+    assert_equal,
+    assert_same,
+    entries,
+    precision,
+    random_input,
+    tensor,
+)
+from tests.direct.grid import case_of, label, number
+from tests.pairwise import pairwise
+
+GRID = pairwise(
+    {
+        "dims": (1, 2, 3, 4),
+        "window": (1, 2, 3, (2, 1, 3, 2), 9),
+        "pool_strides": (None, 1, 2, (1, 3, 2, 2)),
+        "in_channels": (1, 3, 17),
+        "batch": (1, 5),
+        "input": ("empty", "one", "sparse", "full"),
+        "values": ("integers", "negative", "non-finite", "subnormal"),
+        "dtype": DTYPES,
+        "pool_capacity": (1, "cut", "volume", "above", "default"),
+    }
+)
+REST = {"kernel": 1, "out_channels": 1, "strides": 1, "padding": "SAME", "dilation": 1}
+REST |= {"mask": "none", "bias": False, "select": "value", "capacity": 1}
+
+
+def max_pool(x, window, strides=None, capacity=None, g=None):
+    """The pooled tensor and the cotangent of the values for cotangents `g`."""
+
+    @jax.jit
+    def run(x, g):
+        def values_of(values):
+            y = direct.max_pool(x.replace(values=values), window, strides, capacity=capacity)
+            return y.values, y
+
+        _, vjp, y = jax.vjp(values_of, x.values, has_aux=True)
+        return y, vjp(jnp.zeros_like(y.values) if g is None else g)[0]
+
+    with precision(x.values.dtype):
+        return run(tensor(x), None if g is None else jnp.asarray(g))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(f, id=label(f), marks=[pytest.mark.core] * (i % 6 == 0))
+        for i, f in enumerate(GRID)
+    ],
+)
+def test_max_pool_equals_the_oracle(case, rng):
+    x = case_of(case | REST, rng).x
+    dims = case["dims"]
+    window, strides = (
+        v if np.ndim(v) == 0 else v[:dims] for v in (case["window"], case["pool_strides"])
+    )
+    whole, _ = oracle.max_pool(x, window, strides, capacity=1)
+    capacity = {"cut": max(1, whole.volume // 3), "volume": whole.volume, "above": whole.volume + 2}
+    capacity = capacity.get(case["pool_capacity"], case["pool_capacity"])
+    if capacity == "default":  # the input's, made explicit where windows overlap
+        capacity = None if strides is None else x.keys.shape[-1]
+    expected, source = oracle.max_pool(x, window, strides, capacity)
+    g = number(rng, expected.values.shape, "", case["dtype"])
+    y, gx = max_pool(x, window, strides, capacity, g)
+    assert_same(y, expected)
+    assert_equal(gx, oracle.put_add(g, source, x.keys.shape[-1]))
+
+
+@pytest.mark.core
+def test_an_unstored_voxel_takes_no_part():
+    x = entries((9,), [[[0, 3, 4, 8]]], [[[-3, -2, -1, 0]]])
+    y, _ = max_pool(x, 3)
+    assert_same(y, entries((3,), [[[0, 1, 2]]], [[[-3, -1, 0]]], capacity=4))
+
+
+@pytest.mark.core
+def test_windows_are_cut_at_the_end_and_strides_may_leave_holes():
+    x = entries((5, 7), [[range(35)]])
+    y, _ = max_pool(x, 2)
+    assert y.spatial_shape == (3, 4)
+    np.testing.assert_array_equal(
+        y.to_dense()[0, :, :, 0], [[9, 11, 13, 14], [23, 25, 27, 28], [30, 32, 34, 35]]
+    )
+    y, _ = max_pool(x, (1, 2), (2, 3))  # voxels 2 and 5 of each row lie in no window
+    np.testing.assert_array_equal(y.to_dense()[0, :, :, 0], [[2, 5, 7], [16, 19, 21], [30, 33, 35]])
+
+
+@pytest.mark.core
+def test_the_gradient_goes_to_the_lowest_key_of_equal_maxima():
+    x = entries((6,), [[range(6)]], [[[2, 5, 5, -0.0, 0.0, -1]]])
+    y, gx = max_pool(x, 3, g=np.array([[[1, 2, 7, 7, 7, 7]]], F32))
+    assert_same(y, entries((2,), [[[0, 1]]], [[[5, 0]]], capacity=6))
+    np.testing.assert_array_equal(gx, [[[0, 1, 0, 2, 0, 0]]])
+
+
+@pytest.mark.core
+def test_nan_is_the_maximum_and_the_first_nan_has_the_gradient():
+    x = entries((4,), [[range(4)]], [[[np.inf, -np.nan, np.nan, 1]]])
+    y, gx = max_pool(x, 4, g=np.array([[[3, 7, 7, 7]]], F32))
+    assert_same(y, entries((1,), [[[0]]], [[[np.nan]]], capacity=4))
+    np.testing.assert_array_equal(gx, [[[0, 3, 0, 0]]])
+
+
+@pytest.mark.core
+def test_an_entry_gets_the_cotangents_of_every_window_it_wins():
+    x = entries((5,), [[[2]]])
+    y, gx = max_pool(x, 3, 1, capacity=5, g=np.array([[[1, 2, 4, 8, 16]]], F32))
+    np.testing.assert_array_equal(y.keys, [[[0, 1, 2, 5, 5]]])
+    np.testing.assert_array_equal(gx, [[[7]]])
+
+
+@pytest.mark.core
+def test_what_does_not_fit_is_cut_by_value_and_counted():
+    x = entries((8,), [[[0, 2, 4, 6]]], [[[-9, 3, 4, 3]]])
+    y, _ = max_pool(x, 2, capacity=2)
+    assert_same(y, entries((4,), [[[1, 2]]], [[[3, 4]]])._replace(nnz=np.array([[4]], np.int32)))
+
+
+def test_default_capacity_is_the_inputs_or_enough_where_windows_overlap(rng):
+    x = random_input(rng, 2, (8, 8), 3, 0.3, capacity=41)
+    assert max_pool(x, 2)[0].keys.shape == (2, 3, 41)
+    y, _ = max_pool(entries((20,), [[[0, 5, 9]]]), 4, 1)
+    assert_same(
+        y, entries((20,), [[[0, *range(2, 10)]]], [[[1, *(2,) * 4, *(3,) * 4]]], capacity=12)
+    )
+
+
+def test_after_relu_it_is_the_dense_result(rng):
+    dense = np.maximum(rng.normal(size=(2, 9, 8, 7, 3)), 0).astype(F32)
+    y = direct.max_pool(direct.SparseTensor.from_dense(jnp.asarray(dense)), 2)
+    padded = np.pad(dense, ((0, 0), (0, 1), (0, 0), (0, 1), (0, 0)))
+    expected = padded.reshape(2, 5, 2, 4, 2, 4, 2, 3).max((2, 4, 6))
+    np.testing.assert_array_equal(y.to_dense(), expected)
+
+
+@pytest.mark.parametrize("spatial", [(100_003,), (301, 407), (41, 53, 47)], ids=str)
+def test_large_inputs(spatial, rng):
+    x = random_input(rng, 2, spatial, 3, 0.05)
+    for window, strides in ((2, None), (3, 2)):
+        capacity = int(np.prod(spatial)) // 30
+        expected, source = oracle.max_pool(x, window, strides, capacity)
+        g = rng.integers(-9, 10, expected.values.shape).astype(F32)
+        y, gx = max_pool(x, window, strides, capacity, g)
+        assert_same(y, expected)
+        assert_equal(gx, oracle.put_add(g, source, x.keys.shape[-1]))
