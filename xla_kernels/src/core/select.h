@@ -36,34 +36,42 @@ struct Threshold {
   int64_t kept_ties;
 };
 
-// The k-th largest rank of two lists by radix refinement, most significant digits first.
+// The k-th largest rank of two lists: a histogram over the range of ranks that occur, then over the one
+// bin that holds it, until the bin is one rank wide or all of it is kept.
 template <class A>
 Threshold<A> kth_largest(const Responses<A>& a, const Responses<A>& b, int64_t k, Rule rule) {
   using R = Rank<A>;
-  constexpr int kBits = sizeof(R) * 8, kDigit = 11;
-  uint32_t histogram[1 << kDigit];
-  R prefix = 0;
-  int64_t remaining = k;
-  for (int fixed = 0;;) {
-    const int width = std::min(kDigit, kBits - fixed);
-    const int shift = kBits - fixed - width;
-    const R mask = (R{1} << width) - 1;
+  constexpr int kBins = 2048;
+  R low = ~R{0}, high = 0;
+  for (const Responses<A>* list : {&a, &b}) {
+    for (int64_t i = 0; i < list->n; ++i) {
+      const R rank = rank_of(list->value[i], rule);
+      low = std::min(low, rank);
+      high = std::max(high, rank);
+    }
+  }
+  uint32_t histogram[2][kBins];  // two, so that neighbours with one bin do not wait for each other
+  for (int64_t remaining = k;;) {
+    int shift = 0;
+    while (((high - low) >> shift) >= kBins) ++shift;
     std::memset(histogram, 0, sizeof histogram);
+    const R span = high - low;
     for (const Responses<A>* list : {&a, &b}) {
       for (int64_t i = 0; i < list->n; ++i) {
-        const R rank = rank_of(list->value[i], rule);
-        if (fixed == 0 || (rank >> (kBits - fixed)) == prefix) ++histogram[(rank >> shift) & mask];
+        const R above = rank_of(list->value[i], rule) - low;  // wraps below `low`, so one test does
+        if (above <= span) ++histogram[i & 1][above >> shift];
       }
     }
-    int64_t bin = int64_t{1} << width;
+    int64_t bin = static_cast<int64_t>(span >> shift) + 1;
     int64_t count = 0;
     do {
       remaining -= count;
-      count = histogram[--bin];
+      --bin;
+      count = int64_t{histogram[0][bin]} + histogram[1][bin];
     } while (count < remaining);
-    prefix = (prefix << width) | static_cast<R>(bin);
-    fixed += width;
-    if (fixed == kBits || count == remaining) return {static_cast<R>(prefix << shift), count, remaining};
+    low += static_cast<R>(bin) << shift;
+    high = std::min(high, static_cast<R>(low + ((R{1} << shift) - 1)));
+    if (shift == 0 || count == remaining) return {low, count, remaining};
   }
 }
 

@@ -6,10 +6,17 @@
 // reservoir of a streaming selection: later candidates must beat the weakest kept response, wait in the
 // worker's side list and are merged when that fills up. Which of them are seen when depends on timing;
 // what is kept in the end does not.
+//
+// A floor, guessed from a sample of tiles, spares most of that work: scores below it are counted, not
+// kept. It is right if the K strongest pass it, which the counts tell; else the job runs again without.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdint>
+#include <functional>
+#include <limits>
 #include <new>
 
 #include "../core/arena.h"
@@ -24,41 +31,107 @@ inline constexpr int64_t kSideSlack = 1024;
 // One batch element and block of output channels.
 template <class A>
 struct OutputJob {
-  int32_t* keys;     // [lanes][capacity]
-  A* values;         // [lanes][capacity]
-  int32_t* found;    // [lanes] result: candidates before the cut
+  int32_t* keys;  // [lanes][capacity]
+  A* values;      // [lanes][capacity]
   int64_t capacity;
-  int channels;      // lanes in use
+  int channels;   // lanes in use
   ResponseRule<A> rule;
+  A floor[kMaxLanes];
 
   std::atomic<int64_t> ticket;
-  int64_t offset[kMaxLanes];
+  int64_t found[kMaxLanes];   // candidates so far
+  int64_t passed[kMaxLanes];  // those at or above the floor
   struct Lane {
     std::atomic<int64_t> written;
     std::atomic<bool> busy;
     Bound<A> bound;
   } lane[kMaxLanes];
 
+  void open() {
+    for (A& f : floor) f = -std::numeric_limits<A>::infinity();
+    rule.floor = floor;
+  }
   void start() {
     new (&ticket) std::atomic<int64_t>(0);
     for (int l = 0; l < kMaxLanes; ++l) {
-      offset[l] = 0;
+      found[l] = passed[l] = 0;
       new (&lane[l].written) std::atomic<int64_t>(0);
       new (&lane[l].busy) std::atomic<bool>(false);
       lane[l].bound = Bound<A>{};
     }
   }
+  int64_t stored(int l) const { return std::min(found[l], capacity); }
+
+  // Drops floors that cut too much; true if there were any, and the job must run again.
+  bool floors_failed() {
+    bool failed = false;
+    for (int l = 0; l < channels; ++l) {
+      if (passed[l] >= stored(l)) continue;
+      floor[l] = -std::numeric_limits<A>::infinity();
+      failed = true;
+    }
+    return failed;
+  }
+};
+
+// Guesses the floors of a job: about `kSampleTiles` tiles, spread over the volume, stand for all.
+inline constexpr int64_t kSampleTiles = 48;
+inline constexpr int64_t kSampleRoom = 4096;
+
+template <class A>
+class FloorGuess {
+ public:
+  // Worth it where a tile is a small part of the work.
+  static bool pays(int64_t tiles) { return tiles >= 4 * kSampleTiles; }
+  // The i-th sampled tile: one out of each of kSampleTiles equal ranges, at a place that no pattern in
+  // the data follows.
+  static int64_t tile(int64_t i, int64_t tiles) {
+    const int64_t begin = i * tiles / kSampleTiles, width = (i + 1) * tiles / kSampleTiles - begin;
+    return begin + static_cast<int64_t>((static_cast<uint64_t>(i) * 0x9e3779b97f4a7c15ull) >> 33) % width;
+  }
+
+  explicit FloorGuess(Rank<A>* ranks) : ranks_(ranks) {}
+  void start() { std::fill(n_, n_ + kMaxLanes, 0), std::fill(found_, found_ + kMaxLanes, 0); }
+
+  void add(const OutputJob<A>& job, const LaneOps<A>& ops, const A* cells, const CellList& list) {
+    int64_t counts[kMaxLanes] = {}, passed[kMaxLanes] = {};
+    ops.count(cells, list, job.rule, counts, passed);
+    for (int l = 0; l < job.channels; ++l) found_[l] += counts[l];
+    const int64_t share = kSampleRoom / kSampleTiles;
+    ops.sample(cells, list, (list.n + share - 1) / share, job.rule, ranks_, kSampleRoom, n_);
+  }
+
+  void set_floors(OutputJob<A>& job, int64_t tiles) {
+    for (int l = 0; l < job.channels; ++l) {
+      const double expected = static_cast<double>(found_[l]) * static_cast<double>(tiles) / kSampleTiles;
+      const double share = static_cast<double>(job.capacity) / std::max(expected, 1.0);
+      if (share > 0.6) continue;
+      // Three standard deviations of a sample count, and some more for data that is not uniform.
+      const double wanted = share * static_cast<double>(n_[l]);
+      const auto rank = static_cast<int64_t>(1.1 * wanted + 3 * std::sqrt(wanted) + 4);
+      if (rank >= n_[l]) continue;
+      Rank<A>* sample = ranks_ + l * kSampleRoom;
+      std::nth_element(sample, sample + rank, sample + n_[l], std::greater<Rank<A>>());
+      const A floor = internal::score_at<A>(sample[rank], job.rule.rule);
+      if (floor == floor) job.floor[l] = floor;
+    }
+  }
+
+ private:
+  Rank<A>* ranks_;
+  int64_t n_[kMaxLanes];
+  int64_t found_[kMaxLanes];
 };
 
 // A worker's part: its side lists and what it knows of the bounds.
 template <class A>
 class Committer {
  public:
-  // Side lists of all workers together: `capacity` entries a lane and some slack for each worker.
-  static int64_t side_entries(int64_t capacity) { return capacity + kMaxWorkers * kSideSlack; }
+  // Side lists of all workers together, entries a lane.
+  static int64_t side_entries(int64_t capacity) { return shared_side(capacity) + kMaxWorkers * kSideSlack; }
 
   void start(int32_t* side_keys, A* side_values, int64_t capacity, int lanes, int64_t worker, int64_t workers) {
-    const int64_t each = capacity / workers + kSideSlack;
+    const int64_t each = shared_side(capacity) / workers + kSideSlack;
     state_.side_capacity = each;
     for (int l = 0; l < lanes; ++l) {
       state_.side_key[l] = side_keys + (worker * lanes + l) * each;
@@ -72,18 +145,19 @@ class Committer {
     if (job_ != &job) {
       flush();
       job_ = &job;
-      for (int l = 0; l < kMaxLanes; ++l) forget(l);
+      for (int l = 0; l < kMaxLanes; ++l) set_bound(l, Bound<A>{});
     }
-    int64_t counts[kMaxLanes] = {};
-    if (list.n) ops.count(cells, list, job.rule, counts);
+    int64_t counts[kMaxLanes] = {}, passed[kMaxLanes] = {};
+    if (list.n) ops.count(cells, list, job.rule, counts, passed);
     spin_until([&] { return job.ticket.load(std::memory_order_acquire) == tile; });
     bool overflow = false;
     int64_t room[kMaxLanes];
     for (int l = 0; l < job.channels; ++l) {
-      const int64_t at = job.offset[l];
-      job.offset[l] = at + counts[l];
-      room[l] = std::clamp<int64_t>(job.capacity - at, 0, counts[l]);
-      overflow |= counts[l] > room[l];
+      const int64_t at = job.passed[l];
+      job.found[l] += counts[l];
+      job.passed[l] = at + passed[l];
+      room[l] = std::clamp<int64_t>(job.capacity - at, 0, passed[l]);
+      overflow |= passed[l] > room[l];
       state_.key[l] = job.keys + l * job.capacity + at;
       state_.value[l] = job.values + l * job.capacity + at;
     }
@@ -91,12 +165,12 @@ class Committer {
     if (!list.n) return;
     if (!overflow) {
       ops.emit_all(cells, list, job.rule, state_);
-      for (int l = 0; l < job.channels; ++l) publish(l, counts[l]);
+      for (int l = 0; l < job.channels; ++l) publish(l, passed[l]);
       return;
     }
     for (int l = 0; l < job.channels; ++l) {
       state_.room[l] = room[l];
-      if (counts[l] > room[l]) refresh(l);
+      if (passed[l] > room[l]) refresh(l);
     }
     for (int64_t from = 0; from < list.n;) {
       from = ops.emit_bounded(cells, list, from, job.rule, state_);
@@ -119,12 +193,11 @@ class Committer {
   }
 
  private:
+  // A merge costs about the capacity plus the side list, so both are of one order up to a limit.
+  static int64_t shared_side(int64_t capacity) { return std::min<int64_t>(capacity, int64_t{1} << 18); }
+
   void publish(int l, int64_t count) {
     if (count) job_->lane[l].written.fetch_add(count, std::memory_order_release);
-  }
-  void forget(int l) {
-    const Bound<A> open;
-    set_bound(l, open);
   }
   void set_bound(int l, const Bound<A>& bound) {
     state_.bound[l] = bound.score;
@@ -154,5 +227,78 @@ class Committer {
   OutputJob<A>* job_ = nullptr;
   int worker_ = 0;
 };
+
+// Scratch of a run: side lists, and samples where floors are guessed.
+template <class A>
+struct CommitScratch {
+  int32_t* side_keys = nullptr;
+  A* side_values = nullptr;
+  Rank<A>* samples = nullptr;  // [workers][lanes][kSampleRoom]
+  int64_t capacity = 0;
+  int lanes = 8;
+};
+
+template <class A>
+CommitScratch<A> take_commit_scratch(Arena& arena, int64_t capacity, int lanes, int64_t tiles) {
+  CommitScratch<A> s;
+  s.capacity = capacity;
+  s.lanes = lanes;
+  const int64_t side = lanes * Committer<A>::side_entries(capacity);
+  s.side_keys = arena.take<int32_t>(side);
+  s.side_values = arena.take<A>(side);
+  if (FloorGuess<A>::pays(tiles)) s.samples = arena.take<Rank<A>>(kMaxWorkers * lanes * kSampleRoom);
+  return s;
+}
+
+// Runs jobs of `tiles` tiles each to their end. make_source(worker) gives an object whose
+// compute(job, tile) returns the tile's cell list; cells() are its accumulators, ops(job) the leaf loops
+// that fit the job's lanes, and done(job) is called when the tile has been written.
+template <class A, class Pool, class MakeSource>
+void run_jobs(Pool& pool, OutputJob<A>* jobs, int64_t job_count, int64_t tiles, const CommitScratch<A>& scratch,
+              MakeSource&& make_source) {
+  for (int64_t j = 0; j < job_count; ++j) jobs[j].open();
+  if (scratch.samples) {
+    std::atomic<int64_t> next{0};
+    run_workers(pool, worker_count(pool, job_count), [&](int worker) {
+      auto source = make_source(worker);
+      FloorGuess<A> guess(scratch.samples + worker * scratch.lanes * kSampleRoom);
+      for (int64_t j; (j = next.fetch_add(1, std::memory_order_relaxed)) < job_count;) {
+        guess.start();
+        for (int64_t i = 0; i < kSampleTiles; ++i) {
+          const CellList list = source.compute(j, FloorGuess<A>::tile(i, tiles));
+          if (list.n) guess.add(jobs[j], source.ops(j), source.cells(), list);
+          source.done(j);
+        }
+        guess.set_floors(jobs[j], tiles);
+      }
+    });
+  }
+  for (int64_t begin = 0, end = job_count; begin < end;) {
+    for (int64_t j = begin; j < end; ++j) jobs[j].start();
+    const int64_t items = (end - begin) * tiles, workers = worker_count(pool, items);
+    std::atomic<int64_t> next{0};
+    run_workers(pool, workers, [&](int worker) {
+      auto source = make_source(worker);
+      Committer<A> committer;
+      committer.start(scratch.side_keys, scratch.side_values, scratch.capacity, scratch.lanes, worker, workers);
+      for (int64_t item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;) {
+        const int64_t j = begin + item / tiles, tile = item % tiles;
+        const CellList list = source.compute(j, tile);
+        committer.commit(jobs[j], source.ops(j), tile, source.cells(), list);
+        source.done(j);
+      }
+      committer.flush();
+    });
+    // Jobs whose floors cut too much run again, in one stretch that spans them.
+    int64_t first = end, last = begin;
+    for (int64_t j = begin; j < end; ++j) {
+      if (!jobs[j].floors_failed()) continue;
+      first = std::min(first, j);
+      last = j + 1;
+    }
+    begin = first;
+    end = last;
+  }
+}
 
 }  // namespace jaxsparse

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "../core/pages.h"
 #include "../core/parallel.h"
 #include "commit.h"
 #include "entries.h"
@@ -32,10 +33,10 @@ struct Tile {
   int64_t size;
 };
 
-// About 128 KiB of accumulators stay in a core's second-level cache.
+// About 256 KiB of accumulators stay in a core's second-level cache.
 template <class A>
 int64_t tile_cells(int lanes, int64_t total) {
-  const int64_t cells = (int64_t{1} << 17) / (lanes * static_cast<int64_t>(sizeof(A)));
+  const int64_t cells = (int64_t{1} << 18) / (lanes * static_cast<int64_t>(sizeof(A)));
   return std::min(cells, (total + 63) / 64 * 64);
 }
 
@@ -62,12 +63,11 @@ struct ConvLayout {
   std::vector<EntryList<A>> entries;  // [concurrency][in]
   A* values = nullptr;                // [concurrency][out][out_capacity] when the storage type is narrower
   OutputJob<A>* jobs = nullptr;       // [concurrency][blocks]
-  std::vector<Tile<A>> tiles;         // [workers]
-  int32_t* side_keys = nullptr;
-  A* side_values = nullptr;
+  std::vector<Tile<A>> tiles_of_workers;
+  CommitScratch<A> commit;
   int64_t concurrency = 1;
   int lanes = 8;
-  int64_t tile_size = 0;
+  int64_t tile_size = 0, tiles = 0;
   int64_t bytes = 0;
 };
 
@@ -82,6 +82,7 @@ ConvLayout<Accum<T>> lay_out_conv(const ConvGrid& grid, const ConvSizes& n, void
     out.blocks.push_back(take_filter_block<A>(arena, first, n.out_channels, n.in_channels, taps));
   out.lanes = out.blocks[0].lanes;
   out.tile_size = tile_cells<A>(out.lanes, grid.cells());
+  out.tiles = (grid.cells() + out.tile_size - 1) / out.tile_size;
   const auto take_batch_element = [&](Arena& a) {
     for (int64_t ic = 0; ic < n.in_channels; ++ic)
       out.entries.push_back(take_entry_list<A>(a, grid, n.capacity, kWidens || !grid.identity(), true));
@@ -91,13 +92,11 @@ ConvLayout<Accum<T>> lay_out_conv(const ConvGrid& grid, const ConvSizes& n, void
   out.entries.clear();
   out.concurrency = batch_concurrency(one.bytes());
   for (int64_t b = 0; b < out.concurrency; ++b) take_batch_element(arena);
-  for (int w = 0; w < kMaxWorkers; ++w) out.tiles.push_back(take_tile<A>(arena, out.tile_size, out.lanes, taps));
+  for (int w = 0; w < kMaxWorkers; ++w) out.tiles_of_workers.push_back(take_tile<A>(arena, out.tile_size, out.lanes, taps));
   if (commits) {
     if (kWidens) out.values = arena.take<A>(out.concurrency * n.out_channels * n.out_capacity);
     out.jobs = arena.take<OutputJob<A>>(out.concurrency * static_cast<int64_t>(out.blocks.size()));
-    const int64_t side = out.lanes * Committer<A>::side_entries(n.out_capacity);
-    out.side_keys = arena.take<int32_t>(side);
-    out.side_values = arena.take<A>(side);
+    out.commit = take_commit_scratch<A>(arena, n.out_capacity, out.lanes, out.tiles);
   }
   out.bytes = arena.bytes();
   return out;
@@ -116,24 +115,26 @@ inline void mark(uint64_t* bits, const int64_t* position, int64_t n, int64_t shi
   }
 }
 
-// Sets every touched accumulator back to 0.
-template <class A>
-void clear_touched(A* cells, const uint64_t* bits, int64_t size, int lanes) {
-  for (int64_t word = 0; word < size / 64; ++word)
-    for (uint64_t w = bits[word]; w; w &= w - 1)
-      std::memset(cells + (word * 64 + __builtin_ctzll(w)) * lanes, 0, sizeof(A) * static_cast<size_t>(lanes));
+// Sets every touched accumulator, and its bit, back to 0.
+template <int kLanes, class A>
+void clear_touched(A* cells, uint64_t* bits, int64_t size) {
+  for (int64_t word = 0; word < size / 64; ++word) {
+    if (!bits[word]) continue;
+    A* base = cells + word * 64 * kLanes;
+    for (uint64_t w = bits[word]; w; w &= w - 1) std::memset(base + __builtin_ctzll(w) * kLanes, 0, sizeof(A) * kLanes);
+    bits[word] = 0;
+  }
 }
 
 }  // namespace internal
 
 // Accumulates output cells [begin, begin + tile.size) of one block and lists the touched voxels among
-// them. The accumulators are 0 on entry; `clear_tile` makes them so again.
+// them. The accumulators are 0 on entry; `clear` makes them so again.
 template <class A>
 class TileAccumulator {
  public:
-  TileAccumulator(const ConvGrid& grid, Tile<A>& tile) : grid_(grid), tile_(tile), bits_(tile.bits + 1) {}
-
-  void prepare(int lanes) {
+  // `lanes` is the widest block that the tile will hold.
+  TileAccumulator(const ConvGrid& grid, Tile<A>& tile, int lanes) : grid_(grid), tile_(tile), bits_(tile.bits + 1) {
     std::memset(tile_.cells, 0, sizeof(A) * static_cast<size_t>(tile_.size * lanes));
     std::memset(tile_.bits, 0, sizeof(uint64_t) * static_cast<size_t>(tile_.size / 64 + 2));
   }
@@ -187,8 +188,11 @@ class TileAccumulator {
       std::memset(tile_.cells, 0, sizeof(A) * static_cast<size_t>(tile_.size * lanes));
       return;
     }
-    internal::clear_touched(tile_.cells, bits_, tile_.size, lanes);
-    std::memset(tile_.bits, 0, sizeof(uint64_t) * static_cast<size_t>(tile_.size / 64 + 2));
+    if (lanes == 8)
+      internal::clear_touched<8>(tile_.cells, bits_, tile_.size);
+    else
+      internal::clear_touched<16>(tile_.cells, bits_, tile_.size);
+    bits_[-1] = bits_[tile_.size / 64] = 0;
   }
 
  private:
@@ -237,6 +241,32 @@ void finish_list(int32_t* keys, T* values, const Accum<T>* computed, int64_t sto
   std::memset(static_cast<void*>(values + stored), 0, sizeof(T) * static_cast<size_t>(capacity - stored));
 }
 
+// What run_jobs asks of a convolution: job j is batch element j / blocks, block j % blocks.
+template <class A>
+class ConvSource {
+ public:
+  ConvSource(const ConvGrid& grid, const ConvLayout<A>& layout, int64_t in_channels, Tile<A>& tile)
+      : layout_(layout), in_channels_(in_channels), tile_(tile), accumulator_(grid, tile, layout.lanes) {}
+
+  CellList compute(int64_t job, int64_t tile) {
+    const auto blocks = static_cast<int64_t>(layout_.blocks.size());
+    return accumulator_.accumulate(block(job), layout_.entries.data() + job / blocks * in_channels_, in_channels_,
+                                   tile * layout_.tile_size, ops(job));
+  }
+  const LaneOps<A>& ops(int64_t job) const { return lane_ops<A>(block(job).lanes); }
+  const A* cells() const { return tile_.cells; }
+  void done(int64_t job) { accumulator_.clear(block(job).lanes); }
+
+ private:
+  const FilterBlock<A>& block(int64_t job) const {
+    return layout_.blocks[static_cast<size_t>(job) % layout_.blocks.size()];
+  }
+  const ConvLayout<A>& layout_;
+  int64_t in_channels_;
+  Tile<A>& tile_;
+  TileAccumulator<A> accumulator_;
+};
+
 // x lists [batch][in][capacity] -> lists [batch][out][out_capacity] and counts [batch][out].
 template <class T, class Pool>
 void conv_forward(Pool& pool, const ConvGrid& grid, const ConvSizes& n, const int32_t* x_keys, const T* x_values,
@@ -244,13 +274,15 @@ void conv_forward(Pool& pool, const ConvGrid& grid, const ConvSizes& n, const in
                   int32_t* y_found, void* workspace) {
   using A = Accum<T>;
   auto layout = lay_out_conv<T>(grid, n, workspace, true);
+  const int64_t entries = n.batch * n.out_channels * n.out_capacity;
+  prefer_huge_pages(y_keys, entries * static_cast<int64_t>(sizeof(int32_t)));
+  prefer_huge_pages(y_values, entries * static_cast<int64_t>(sizeof(T)));
   pack_blocks<T>(pool, layout.blocks, grid, n.in_channels, n.out_channels, kernel, mask, bias);
   const auto blocks = static_cast<int64_t>(layout.blocks.size());
-  const int64_t tiles = (grid.cells() + layout.tile_size - 1) / layout.tile_size;
 
   for (int64_t first = 0; first < n.batch; first += layout.concurrency) {
     const int64_t together = std::min(layout.concurrency, n.batch - first);
-    const int64_t place_grain = std::max<int64_t>(1, 8192 / std::max<int64_t>(1, n.capacity));
+    const int64_t place_grain = std::max<int64_t>(1, 8192 / n.capacity);
     parallel_for(pool, together * n.in_channels, place_grain, [&](int64_t i, int) {
       const int64_t at = (first * n.in_channels + i) * n.capacity;
       place_entries<T>(layout.entries[static_cast<size_t>(i)], grid, x_keys + at, x_values + at, n.capacity);
@@ -262,50 +294,28 @@ void conv_forward(Pool& pool, const ConvGrid& grid, const ConvSizes& n, const in
       else
         return layout.values + (b * n.out_channels + oc) * n.out_capacity;
     };
-    for (int64_t b = 0; b < together; ++b) {
-      for (int64_t k = 0; k < blocks; ++k) {
-        const FilterBlock<A>& block = layout.blocks[static_cast<size_t>(k)];
-        OutputJob<A>& job = layout.jobs[b * blocks + k];
-        const int64_t channel = (first + b) * n.out_channels + block.first;
-        job.keys = y_keys + channel * n.out_capacity;
-        job.values = channel_values(b, block.first);
-        job.found = y_found + channel;
-        job.capacity = n.out_capacity;
-        job.channels = static_cast<int>(block.channels);
-        job.rule = {block.bias, lane_mask(block.channels), rule};
-        job.start();
-      }
+    for (int64_t j = 0; j < together * blocks; ++j) {
+      const FilterBlock<A>& block = layout.blocks[static_cast<size_t>(j % blocks)];
+      OutputJob<A>& job = layout.jobs[j];
+      job.keys = y_keys + ((first + j / blocks) * n.out_channels + block.first) * n.out_capacity;
+      job.values = channel_values(j / blocks, block.first);
+      job.capacity = n.out_capacity;
+      job.channels = static_cast<int>(block.channels);
+      job.rule = {block.bias, nullptr, lane_mask(block.channels), rule};
     }
-
-    const int64_t items = together * blocks * tiles;
-    const int64_t workers = worker_count(pool, items);
-    std::atomic<int64_t> next{0};
-    run_workers(pool, workers, [&](int worker) {
-      TileAccumulator<A> accumulator(grid, layout.tiles[static_cast<size_t>(worker)]);
-      accumulator.prepare(layout.lanes);
-      Committer<A> committer;
-      committer.start(layout.side_keys, layout.side_values, n.out_capacity, layout.lanes, worker, workers);
-      for (int64_t item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;) {
-        const int64_t tile = item % tiles, k = item / tiles % blocks, b = item / (tiles * blocks);
-        const FilterBlock<A>& block = layout.blocks[static_cast<size_t>(k)];
-        const LaneOps<A>& ops = lane_ops<A>(block.lanes);
-        const CellList list = accumulator.accumulate(block, layout.entries.data() + b * n.in_channels, n.in_channels,
-                                                     tile * layout.tile_size, ops);
-        committer.commit(layout.jobs[b * blocks + k], ops, tile, layout.tiles[static_cast<size_t>(worker)].cells, list);
-        accumulator.clear(block.lanes);
-      }
-      committer.flush();
+    run_jobs<A>(pool, layout.jobs, together * blocks, layout.tiles, layout.commit, [&](int worker) {
+      return ConvSource<A>(grid, layout, n.in_channels, layout.tiles_of_workers[static_cast<size_t>(worker)]);
     });
 
-    const int64_t finish_grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, n.out_capacity));
+    const int64_t finish_grain = std::max<int64_t>(1, 16384 / n.out_capacity);
     parallel_for(pool, together * n.out_channels, finish_grain, [&](int64_t i, int) {
       const int64_t b = i / n.out_channels, oc = i % n.out_channels;
       const OutputJob<A>& job = layout.jobs[b * blocks + oc / 16];
-      const int64_t found = job.offset[oc % 16];
-      y_found[first * n.out_channels + i] = static_cast<int32_t>(found);
+      const int lane = static_cast<int>(oc % 16);
+      y_found[first * n.out_channels + i] = static_cast<int32_t>(job.found[lane]);
       const int64_t at = (first * n.out_channels + i) * n.out_capacity;
-      finish_list<T>(y_keys + at, y_values + at, channel_values(b, oc), std::min(found, n.out_capacity),
-                     n.out_capacity, grid.out_volume());
+      finish_list<T>(y_keys + at, y_values + at, channel_values(b, oc), job.stored(lane), n.out_capacity,
+                     grid.out_volume());
     });
   }
 }

@@ -268,7 +268,7 @@ void conv_at(Pool& pool, const ConvGrid& grid, const ConvSizes& n, const int32_t
   auto layout = lay_out_conv<T>(grid, n, workspace, false);
   pack_blocks<T>(pool, layout.blocks, grid, n.in_channels, n.out_channels, kernel, mask, static_cast<const T*>(nullptr));
   const auto blocks = static_cast<int64_t>(layout.blocks.size());
-  const int64_t tiles = (grid.cells() + layout.tile_size - 1) / layout.tile_size;
+  const int64_t tiles = layout.tiles;
   std::memset(static_cast<void*>(y_values), 0,
               sizeof(T) * static_cast<size_t>(n.batch * n.out_channels * n.out_capacity));
   std::vector<int32_t> stored(static_cast<size_t>(n.batch * n.out_channels));
@@ -286,9 +286,8 @@ void conv_at(Pool& pool, const ConvGrid& grid, const ConvSizes& n, const int32_t
     std::atomic<int64_t> next{0};
     const int64_t items = together * blocks * tiles;
     run_workers(pool, worker_count(pool, items), [&](int worker) {
-      Tile<A>& tile = layout.tiles[static_cast<size_t>(worker)];
-      TileAccumulator<A> accumulator(grid, tile);
-      accumulator.prepare(layout.lanes);
+      Tile<A>& tile = layout.tiles_of_workers[static_cast<size_t>(worker)];
+      TileAccumulator<A> accumulator(grid, tile, layout.lanes);
       for (int64_t item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;) {
         const int64_t begin = item % tiles * layout.tile_size, b = item / (tiles * blocks);
         const FilterBlock<A>& block = layout.blocks[static_cast<size_t>(item / tiles % blocks)];

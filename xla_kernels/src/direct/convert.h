@@ -15,13 +15,12 @@ struct DenseSizes {
 
 template <class A>
 struct FromDenseLayout {
-  std::vector<Tile<A>> tiles;
+  std::vector<Tile<A>> tiles_of_workers;
   OutputJob<A>* jobs = nullptr;  // [concurrency][blocks]
   A* values = nullptr;           // [concurrency][channels][capacity] when the storage type is narrower
   A* no_bias = nullptr;
-  int32_t* side_keys = nullptr;
-  A* side_values = nullptr;
-  int64_t blocks = 0, concurrency = 1, tile_size = 0;
+  CommitScratch<A> commit;
+  int64_t blocks = 0, concurrency = 1, tile_size = 0, tiles = 0;
   int lanes = 8;
   int64_t bytes = 0;
 };
@@ -34,43 +33,59 @@ FromDenseLayout<Accum<T>> lay_out_from_dense(const DenseSizes& n, void* workspac
   out.lanes = n.channels > 8 ? 16 : 8;
   out.blocks = (n.channels + 15) / 16;
   out.tile_size = tile_cells<A>(out.lanes, n.volume);
-  for (int w = 0; w < kMaxWorkers; ++w) out.tiles.push_back(take_tile<A>(arena, out.tile_size, out.lanes, 0));
+  out.tiles = (n.volume + out.tile_size - 1) / out.tile_size;
+  for (int w = 0; w < kMaxWorkers; ++w) out.tiles_of_workers.push_back(take_tile<A>(arena, out.tile_size, out.lanes, 0));
   const int64_t values_each = std::is_same_v<T, A> ? 0 : n.channels * n.capacity;
   out.concurrency = batch_concurrency(values_each * static_cast<int64_t>(sizeof(A)) +
                                       out.blocks * static_cast<int64_t>(sizeof(OutputJob<A>)));
   out.jobs = arena.take<OutputJob<A>>(out.concurrency * out.blocks);
   out.values = arena.take<A>(out.concurrency * values_each);
   out.no_bias = arena.take<A>(kMaxLanes);
-  const int64_t side = out.lanes * Committer<A>::side_entries(n.capacity);
-  out.side_keys = arena.take<int32_t>(side);
-  out.side_values = arena.take<A>(side);
+  out.commit = take_commit_scratch<A>(arena, n.capacity, out.lanes, out.tiles);
   out.bytes = arena.bytes();
   return out;
 }
 
-namespace internal {
-// Copies the voxels of a tile that are not all 0 and lists them.
+// What run_jobs asks of a dense array: the voxels of a tile that are not all 0.
 template <class T>
-CellList load_tile(Tile<Accum<T>>& tile, const LaneOps<Accum<T>>& ops, const T* x, int64_t begin, int64_t end,
-                   int64_t channels, int64_t first, int64_t lanes_used) {
+class DenseSource {
   using A = Accum<T>;
-  uint64_t* bits = tile.bits + 1;
-  std::memset(bits, 0, sizeof(uint64_t) * static_cast<size_t>((end - begin + 63) / 64));
-  for (int64_t cell = begin; cell < end; ++cell) {
-    const T* voxel = x + cell * channels + first;
-    bool any = false;
-    for (int64_t l = 0; l < lanes_used; ++l) any |= to_accum(voxel[l]) != A{0};
-    if (!any) continue;
-    A* to = tile.cells + (cell - begin) * ops.lanes;
-    for (int64_t l = 0; l < lanes_used; ++l) to[l] = to_accum(voxel[l]);
-    for (int64_t l = lanes_used; l < ops.lanes; ++l) to[l] = 0;
-    bits[(cell - begin) >> 6] |= uint64_t{1} << ((cell - begin) & 63);
+
+ public:
+  DenseSource(const FromDenseLayout<A>& layout, const DenseSizes& n, const T* x, Tile<A>& tile)
+      : layout_(layout), n_(n), x_(x), tile_(tile) {}
+
+  CellList compute(int64_t job, int64_t index) {
+    const int64_t begin = index * layout_.tile_size, end = std::min(begin + layout_.tile_size, n_.volume);
+    const int64_t used = layout_.jobs[job].channels;
+    const int lanes = block_lanes(used);
+    const T* x = x_ + job / layout_.blocks * n_.volume * n_.channels + job % layout_.blocks * 16;
+    uint64_t* bits = tile_.bits + 1;
+    std::memset(bits, 0, sizeof(uint64_t) * static_cast<size_t>((end - begin + 63) / 64));
+    for (int64_t cell = begin; cell < end; ++cell) {
+      const T* voxel = x + cell * n_.channels;
+      bool any = false;
+      for (int64_t l = 0; l < used; ++l) any |= to_accum(voxel[l]) != A{0};
+      if (!any) continue;
+      A* to = tile_.cells + (cell - begin) * lanes;
+      for (int64_t l = 0; l < used; ++l) to[l] = to_accum(voxel[l]);
+      for (int64_t l = used; l < lanes; ++l) to[l] = 0;
+      bits[(cell - begin) >> 6] |= uint64_t{1} << ((cell - begin) & 63);
+    }
+    CellList list{tile_.list_cell, tile_.list_key, 0};
+    ops(job).append_cells(list, bits, 0, end - begin, static_cast<int32_t>(begin));
+    return list;
   }
-  CellList list{tile.list_cell, tile.list_key, 0};
-  ops.append_cells(list, bits, 0, end - begin, static_cast<int32_t>(begin));
-  return list;
-}
-}  // namespace internal
+  const LaneOps<A>& ops(int64_t job) const { return lane_ops<A>(block_lanes(layout_.jobs[job].channels)); }
+  const A* cells() const { return tile_.cells; }
+  void done(int64_t) {}
+
+ private:
+  const FromDenseLayout<A>& layout_;
+  const DenseSizes& n_;
+  const T* x_;
+  Tile<A>& tile_;
+};
 
 template <class T, class Pool>
 void from_dense(Pool& pool, const DenseSizes& n, const T* x, Rule rule, int32_t* keys, T* values, int32_t* found,
@@ -78,7 +93,6 @@ void from_dense(Pool& pool, const DenseSizes& n, const T* x, Rule rule, int32_t*
   using A = Accum<T>;
   auto layout = lay_out_from_dense<T>(n, workspace);
   std::fill(layout.no_bias, layout.no_bias + kMaxLanes, A{0});
-  const int64_t tiles = (n.volume + layout.tile_size - 1) / layout.tile_size;
   const int64_t blocks = layout.blocks;
 
   for (int64_t first = 0; first < n.batch; first += layout.concurrency) {
@@ -89,42 +103,26 @@ void from_dense(Pool& pool, const DenseSizes& n, const T* x, Rule rule, int32_t*
       else
         return layout.values + (b * n.channels + c) * n.capacity;
     };
-    for (int64_t b = 0; b < together; ++b) {
-      for (int64_t k = 0; k < blocks; ++k) {
-        OutputJob<A>& job = layout.jobs[b * blocks + k];
-        const int64_t used = std::min<int64_t>(16, n.channels - k * 16);
-        job.keys = keys + ((first + b) * n.channels + k * 16) * n.capacity;
-        job.values = channel_values(b, k * 16);
-        job.capacity = n.capacity;
-        job.channels = static_cast<int>(used);
-        job.rule = {layout.no_bias, lane_mask(used), rule};
-        job.start();
-      }
+    for (int64_t j = 0; j < together * blocks; ++j) {
+      OutputJob<A>& job = layout.jobs[j];
+      const int64_t channel = j % blocks * 16, used = std::min<int64_t>(16, n.channels - channel);
+      job.keys = keys + ((first + j / blocks) * n.channels + channel) * n.capacity;
+      job.values = channel_values(j / blocks, channel);
+      job.capacity = n.capacity;
+      job.channels = static_cast<int>(used);
+      job.rule = {layout.no_bias, nullptr, lane_mask(used), rule};
     }
-    const int64_t items = together * blocks * tiles;
-    const int64_t workers = worker_count(pool, items);
-    std::atomic<int64_t> next{0};
-    run_workers(pool, workers, [&](int worker) {
-      Tile<A>& tile = layout.tiles[static_cast<size_t>(worker)];
-      Committer<A> committer;
-      committer.start(layout.side_keys, layout.side_values, n.capacity, layout.lanes, worker, workers);
-      for (int64_t item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;) {
-        const int64_t at = item % tiles, k = item / tiles % blocks, b = item / (tiles * blocks);
-        OutputJob<A>& job = layout.jobs[b * blocks + k];
-        const LaneOps<A>& ops = lane_ops<A>(block_lanes(job.channels));
-        const int64_t begin = at * layout.tile_size, end = std::min(begin + layout.tile_size, n.volume);
-        const CellList list = internal::load_tile<T>(tile, ops, x + (first + b) * n.volume * n.channels, begin, end,
-                                                     n.channels, k * 16, job.channels);
-        committer.commit(job, ops, at, tile.cells, list);
-      }
-      committer.flush();
+    run_jobs<A>(pool, layout.jobs, together * blocks, layout.tiles, layout.commit, [&](int worker) {
+      return DenseSource<T>(layout, n, x + first * n.volume * n.channels,
+                            layout.tiles_of_workers[static_cast<size_t>(worker)]);
     });
     parallel_for(pool, together * n.channels, std::max<int64_t>(1, 16384 / n.capacity), [&](int64_t i, int) {
       const int64_t b = i / n.channels, c = i % n.channels;
-      const int64_t total = layout.jobs[b * blocks + c / 16].offset[c % 16];
-      found[first * n.channels + i] = static_cast<int32_t>(total);
+      const OutputJob<A>& job = layout.jobs[b * blocks + c / 16];
+      const int lane = static_cast<int>(c % 16);
+      found[first * n.channels + i] = static_cast<int32_t>(job.found[lane]);
       const int64_t at = (first * n.channels + i) * n.capacity;
-      finish_list<T>(keys + at, values + at, channel_values(b, c), std::min(total, n.capacity), n.capacity, n.volume);
+      finish_list<T>(keys + at, values + at, channel_values(b, c), job.stored(lane), n.capacity, n.volume);
     });
   }
 }

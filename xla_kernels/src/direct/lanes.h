@@ -34,6 +34,7 @@ struct CellList {
 template <class A>
 struct ResponseRule {
   const A* bias;    // [lanes]
+  const A* floor;   // [lanes] weaker scores surely lose and are only counted; -inf: none are known to
   uint32_t lanes;   // which lanes are output channels
   Rule rule;
 };
@@ -72,8 +73,12 @@ struct LaneOps {
   void (*accumulate_exact)(A* cells, const Span<A>* spans, int64_t count);
   // Appends the set bits of [begin, end) to the list; cell begin has the given key. Null bits: all are set.
   void (*append_cells)(CellList& list, const uint64_t* bits, int64_t begin, int64_t end, int32_t key);
-  void (*count)(const A* cells, const CellList& list, const ResponseRule<A>& rule, int64_t* counts);
-  // All candidates fit: no bound is looked at.
+  // Candidates of each lane, and how many of them reach the floor.
+  void (*count)(const A* cells, const CellList& list, const ResponseRule<A>& rule, int64_t* counts, int64_t* passed);
+  // Scores of the candidates of every step-th cell, into ranks[lane][room]; n[lane] grows.
+  void (*sample)(const A* cells, const CellList& list, int64_t step, const ResponseRule<A>& rule, Rank<A>* ranks,
+                 int64_t room, int64_t* n);
+  // All that pass fit: no bound is looked at.
   void (*emit_all)(const A* cells, const CellList& list, const ResponseRule<A>& rule, EmitState<A>& out);
   // Returns the list index where it stopped: list.n, or earlier when a side list is full.
   int64_t (*emit_bounded)(const A* cells, const CellList& list, int64_t from, const ResponseRule<A>& rule,

@@ -7,6 +7,41 @@
 namespace jaxsparse {
 namespace JAXSPARSE_ISA {
 
+// Counts set bits lane by lane.
+template <int L>
+struct Tally {
+#if defined(__AVX512F__)
+  __m512i sums = _mm512_setzero_si512();
+  void add(uint32_t mask) {
+    sums = _mm512_mask_add_epi32(sums, static_cast<__mmask16>(mask), sums, _mm512_set1_epi32(1));
+  }
+  void store(int64_t* out) const {
+    alignas(64) int32_t lane[16];
+    _mm512_store_si512(lane, sums);
+    for (int l = 0; l < L; ++l) out[l] = lane[l];
+  }
+#else
+  // Four lanes share a word: eight bits each hold 255 steps between two spills.
+  int64_t total[L] = {};
+  uint32_t packed[L / 4] = {};
+  int steps = 0;
+  void add(uint32_t mask) {
+    for (int w = 0; w < L / 4; ++w) packed[w] += spread((mask >> (4 * w)) & 15u);
+    if (++steps == 255) spill();
+  }
+  static uint32_t spread(uint32_t nibble) { return (nibble * 0x00204081u) & 0x01010101u; }
+  void spill() {
+    for (int l = 0; l < L; ++l) total[l] += (packed[l / 4] >> (l % 4 * 8)) & 255u;
+    for (int w = 0; w < L / 4; ++w) packed[w] = 0;
+    steps = 0;
+  }
+  void store(int64_t* out) {
+    spill();
+    for (int l = 0; l < L; ++l) out[l] = total[l];
+  }
+#endif
+};
+
 template <class A, int L>
 struct Leaf {
   using V = Lanes<A, L>;
@@ -56,6 +91,7 @@ struct Leaf {
       const __m512i iota = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
       for (int part = 0; w; ++part, w >>= 16) {
         const auto m = static_cast<__mmask16>(w);
+        if (!m) continue;
         const __m512i cell = _mm512_add_epi32(iota, _mm512_set1_epi32(static_cast<int32_t>(base) + part * 16));
         const int found = __builtin_popcount(m);
         const auto tail = static_cast<__mmask16>((1u << found) - 1u);
@@ -83,31 +119,39 @@ struct Leaf {
     if (rule.rule == Rule::kRelu) m &= response->not_at_or_below_zero();
     return m;
   }
+  static V score_of(V response, Rule rule) { return rule == Rule::kMagnitude ? response.absolute() : response; }
 
-  static void count(const A* cells, const CellList& list, const ResponseRule<A>& rule, int64_t* counts) {
-    const V bias = V::load(rule.bias);
+  static void count(const A* cells, const CellList& list, const ResponseRule<A>& rule, int64_t* counts,
+                    int64_t* passed) {
+    const V bias = V::load(rule.bias), floor = V::load(rule.floor);
     V response;
-#if defined(__AVX512F__)
-    __m512i sums = _mm512_setzero_si512();
-    const __m512i one = _mm512_set1_epi32(1);
+    Tally<L> all, pass;
     for (int64_t i = 0; i < list.n; ++i) {
       const uint32_t m = respond(cells + int64_t{list.cell[i]} * L, rule, bias, &response);
-      sums = _mm512_mask_add_epi32(sums, static_cast<__mmask16>(m), sums, one);
+      all.add(m);
+      pass.add(m & score_of(response, rule.rule).not_less(floor));
     }
-    alignas(64) int32_t lane[16];
-    _mm512_store_si512(lane, sums);
-    for (int l = 0; l < L; ++l) counts[l] = lane[l];
-#else
-    for (int l = 0; l < L; ++l) counts[l] = 0;
-    for (int64_t i = 0; i < list.n; ++i) {
+    all.store(counts);
+    pass.store(passed);
+  }
+
+  static void sample(const A* cells, const CellList& list, int64_t step, const ResponseRule<A>& rule, Rank<A>* ranks,
+                     int64_t room, int64_t* n) {
+    const V bias = V::load(rule.bias);
+    V response;
+    for (int64_t i = 0; i < list.n; i += step) {
       uint32_t m = respond(cells + int64_t{list.cell[i]} * L, rule, bias, &response);
-      for (int l = 0; l < L; ++l) counts[l] += (m >> l) & 1u;
+      A value[L];
+      response.store(value);
+      for (; m; m &= m - 1) {
+        const int l = __builtin_ctz(m);
+        if (n[l] < room) ranks[l * room + n[l]++] = rank_in_lane(value[l], rule.rule);
+      }
     }
-#endif
   }
 
   static void emit_all(const A* cells, const CellList& list, const ResponseRule<A>& rule, EmitState<A>& out) {
-    const V bias = V::load(rule.bias);
+    const V bias = V::load(rule.bias), floor = V::load(rule.floor);
     V response;
     int64_t i = 0;
 #if defined(__AVX512F__)
@@ -115,6 +159,7 @@ struct Leaf {
 #endif
     for (; i < list.n; ++i) {
       uint32_t m = respond(cells + int64_t{list.cell[i]} * L, rule, bias, &response);
+      m &= score_of(response, rule.rule).not_less(floor);
       if (!m) continue;
       A value[L];
       response.store(value);
@@ -142,6 +187,8 @@ struct Leaf {
           __mmask16 m = _mm512_cmp_ps_mask(column[c], _mm512_setzero_ps(), _CMP_NEQ_UQ);
           const __m512 v = _mm512_add_ps(column[c], _mm512_set1_ps(rule.bias[l]));
           if (rule.rule == Rule::kRelu) m &= _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_NLE_UQ);
+          const __m512 score = rule.rule == Rule::kMagnitude ? _mm512_abs_ps(v) : v;
+          m &= _mm512_cmp_ps_mask(score, _mm512_set1_ps(rule.floor[l]), _CMP_NLT_UQ);
           const int found = __builtin_popcount(m);
           const auto tail = static_cast<__mmask16>((1u << found) - 1u);
           _mm512_mask_storeu_epi32(out.key[l], tail, _mm512_maskz_compress_epi32(m, keys));
@@ -184,13 +231,13 @@ struct Leaf {
 
   static int64_t emit_bounded(const A* cells, const CellList& list, int64_t from, const ResponseRule<A>& rule,
                               EmitState<A>& out) {
-    const V bias = V::load(rule.bias);
-    V bound = V::load(out.bound);
+    const V bias = V::load(rule.bias), floor = V::load(rule.floor), bound = V::load(out.bound);
     V response;
     for (int64_t i = from; i < list.n; ++i) {
       uint32_t m = respond(cells + int64_t{list.cell[i]} * L, rule, bias, &response);
       if (!m) continue;
-      m &= (rule.rule == Rule::kMagnitude ? response.absolute() : response).not_less(bound);
+      const V score = score_of(response, rule.rule);
+      m &= score.not_less(bound) & score.not_less(floor);
       if (!m) continue;
       A value[L];
       response.store(value);
@@ -288,8 +335,8 @@ struct Leaf {
   }
 
   static const LaneOps<A>& ops() {
-    static const LaneOps<A> table = {L,     accumulate, accumulate_exact, append_cells, count, emit_all,
-                                     emit_bounded, input_grad, kernel_grad};
+    static const LaneOps<A> table = {L,     accumulate, accumulate_exact, append_cells, count,
+                                     sample, emit_all, emit_bounded, input_grad, kernel_grad};
     return table;
   }
 };
