@@ -1,0 +1,86 @@
+"""Configurations: every shipped one is valid; what is wrong is named, with the nearest that exists."""
+
+from pathlib import Path
+
+import pytest
+
+from experiments.config import load_config
+from experiments.errors import ConfigError
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+MNIST = CONFIGS / "mnist.yaml"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_configurations_are_valid(path):
+    assert load_config(path).name == path.stem
+
+
+def test_overrides():
+    config = load_config(
+        MNIST,
+        [
+            "data.root=/some/where",
+            "optimizer.learning_rate=1e-3",
+            "model.sparse=false",
+            "model.rho2=1",
+        ],
+    )
+    assert config.data.root == Path("/some/where")
+    assert config.optimizer.learning_rate == 1e-3
+    assert config.model.sparse is False
+    assert config.model.rho2 == 1.0
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epoch=3", "unknown key 'train.epoch' (did you mean 'train.epochs'?)"),
+        ("epochs=3", "unknown key 'epochs' (did you mean 'train.epochs'?)"),
+        ("modle.rho1=0.1", "unknown key 'modle' (did you mean 'model'?)"),
+        ("data.rot=x", "unknown key 'data.rot' (did you mean 'data.root'?)"),
+        ("optimizer.zzz=1", "unknown key 'optimizer.zzz' (known here: optimizer.kind,"),
+        ("train.epochs=ten", "'train.epochs': input should be a valid integer, got 'ten'"),
+        ("train.epochs=true", "'train.epochs': input should be a valid integer, got True"),
+        ("train.epochs=0", "'train.epochs': input should be greater than or equal to 1, got 0"),
+        ("model.sparse=1", "'model.sparse': input should be a valid boolean, got 1"),
+        ("model.rho1=1.5", "'model.rho1': input should be less than or equal to 1, got 1.5"),
+        ("model.rho1=.nan", "'model.rho1'"),
+        ("model.select=abs", "'model.select': input should be 'relu', 'value' or 'magnitude'"),
+        ("data.kind=minst", "data.kind must be one of 'digits', 'mnist', got 'minst'"),
+        ("data={}", "data.kind is missing"),
+        ("name=a/b", "'name': string should match pattern"),
+        ("train.epochs", "an override is written key=value"),
+        ("=3", "an override is written key=value"),
+        ("name.first=3", "needs a section, but name is a value"),
+        ("model=[", "is not valid YAML"),
+    ],
+)
+def test_what_is_wrong_is_named(override, message):
+    with pytest.raises(ConfigError) as error:
+        load_config(MNIST, [override])
+    assert message in str(error.value)
+
+
+def test_every_error_is_listed():
+    with pytest.raises(ConfigError) as error:
+        load_config(MNIST, ["train.epoch=3", "model.rho=0.1"])
+    assert len(str(error.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "cannot read the configuration"),
+        ("name: [", "is not a valid YAML file"),
+        ("- 1", "must hold a mapping"),
+        ("name: a\nname: b", "the key 'name' is given twice"),
+        ("name: a", "the key 'data' is missing"),
+    ],
+)
+def test_bad_files(tmp_path, text, message):
+    path = tmp_path / "x.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_config(path)

@@ -1,0 +1,159 @@
+"""The trainer: it learns, stays within bounds, compiles once, stops whole and goes on where it stopped."""
+
+import io
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from rich.console import Console
+
+from experiments.data import load_dataset, train_batches
+from experiments.errors import UserError
+from experiments.models import build_model, build_optimizer
+from experiments.train import Interrupted, train, trainer
+from experiments.train.checkpoint import Checkpoints
+from experiments.train.metrics import read_metrics
+from experiments.train.step import make_steps
+from tests.experiments.common import small_config
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=100)
+
+
+def steps_for(config):
+    model = build_model(config.model, image_size=28, classes=10, seed=config.seed)
+    return make_steps(model, build_optimizer(config.optimizer), config.seed)
+
+
+def final_state(run_dir, config):
+    checkpoints = Checkpoints(run_dir / "checkpoints", keep=2)
+    step, state, _ = checkpoints.restore(steps_for(config).state, config.model_dump(mode="json"))
+    checkpoints.close()
+    return step, nnx.to_pure_dict(state)
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_result_metrics_and_table(tmp_path, console, sparse):
+    config = small_config(model={"sparse": sparse})
+    result = train(config, tmp_path / "run", console=console)
+    assert result == json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["steps"] == 3 and result["epochs"] == 1
+    assert 0 < result["test"]["accuracy"] <= 1
+    assert result["provenance"]["versions"]["jax"] == jax.__version__
+    assert {"commit", "machine", "date"} <= set(result["provenance"])
+    assert result["step_ms"] > 0 and result["first_step_s"] > 0
+
+    rows = {row["layer"]: row for row in result["layers"]}
+    assert list(rows) == [
+        "input", "conv1", "conv2", "conv3", "pool1", "conv4", "conv5", "conv6",
+    ]  # fmt: skip
+    for row in rows.values():
+        assert row["within_bound"]
+        assert 0 < row["stored"] <= row["bound"] and row["peak"] <= row["capacity"]
+        assert row["found"] >= row["stored"]
+    if sparse:
+        assert rows["conv1"]["capacity"] == 79 and rows["conv1"]["rho"] == 0.1
+        assert rows["conv4"]["capacity"] == 40 and rows["conv4"]["rho"] == 0.2
+        assert rows["input"]["dropped"] == 0  # half of the image is room enough
+    else:
+        assert all(row["dropped"] == 0 and row["bound"] == 1 for row in rows.values())
+
+    lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [(line["kind"], line["step"]) for line in lines] == [
+        ("train", 1), ("train", 2), ("train", 3), ("test", 3),
+    ]  # fmt: skip
+    assert set(lines[0]["density"]) == set(rows)
+    text = console.file.getvalue()
+    assert "test accuracy" in text and "time per step" in text and "smoke test" in text
+
+
+def test_learns(tmp_path, console):
+    config = small_config(
+        model={"rho1": 0.2, "dropout": 0.0, "hidden": 64}, train={"epochs": 3, "batch_size": 16}
+    )
+    assert train(config, tmp_path / "run", console=console)["test"]["accuracy"] > 0.5
+
+
+def test_one_compilation():
+    config = small_config()
+    steps = steps_for(config)
+    data = load_dataset(config.data)
+    batches = train_batches(data.train, 32, seed=0)
+    state = steps.state
+    for _ in range(3):
+        state, _ = steps.train(state, next(batches))
+        steps.test(state, next(batches))
+    assert steps.train._cache_size() == 1
+    assert steps.test._cache_size() == 1
+
+
+class StopAfter:
+    """Sends this process a signal in the middle of a step."""
+
+    def __init__(self, monkeypatch, number, at):
+        original = trainer.make_steps
+
+        def make_steps(*arguments):
+            steps = original(*arguments)
+            calls = []
+
+            def step(state, batch):
+                calls.append(1)
+                if len(calls) == at:
+                    os.kill(os.getpid(), number)
+                return steps.train(state, batch)
+
+            return trainer.dataclasses.replace(steps, train=step)
+
+        monkeypatch.setattr(trainer, "make_steps", make_steps)
+
+
+def test_interrupted_run_goes_on_to_the_same_bits(tmp_path, console, monkeypatch):
+    config = small_config(train={"epochs": 2})
+    train(config, tmp_path / "whole", console=console)
+    with monkeypatch.context() as patch:
+        StopAfter(patch, signal.SIGINT, at=2)
+        with pytest.raises(Interrupted) as stop:
+            train(config, tmp_path / "parts", console=console)
+    assert stop.value.step == 2
+    assert final_state(tmp_path / "parts", config)[0] == 2
+    assert not (tmp_path / "parts" / "result.json").exists()
+
+    # As after a crash: lines behind the checkpoint, the last one cut short.
+    with (tmp_path / "parts" / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "train", "step": 7, "loss": 1.0}\n{"kind": "tr')
+    result = train(config, tmp_path / "parts", resume=True, console=console)
+    assert result["steps"] == 6
+    expected, found = (final_state(tmp_path / name, config)[1] for name in ("whole", "parts"))
+    jax.tree.map(np.testing.assert_array_equal, expected, found)
+    lines = read_metrics(tmp_path / "parts" / "metrics.jsonl")
+    assert [line["step"] for line in lines if line["kind"] == "test"] == [3, 6]
+    assert max(line["step"] for line in lines) == 6
+
+
+def test_sigterm_leaves_a_whole_checkpoint(tmp_path, console, monkeypatch):
+    StopAfter(monkeypatch, signal.SIGTERM, at=1)
+    with pytest.raises(Interrupted):
+        train(small_config(), tmp_path, console=console)
+    assert final_state(tmp_path, small_config())[0] == 1
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_refusals(tmp_path, console):
+    with pytest.raises(UserError, match="there is no run in"):
+        train(small_config(), tmp_path, resume=True, console=console)
+    train(small_config(), tmp_path, console=console)
+    with pytest.raises(UserError, match="holds a run already"):
+        train(small_config(), tmp_path, console=console)
+    other = small_config(model={"rho1": 0.2})
+    with pytest.raises(UserError, match="cannot continue this run: model changed"):
+        train(other, tmp_path, resume=True, console=console)
+    smaller = small_config(train={"batch_size": 100})
+    with pytest.raises(UserError, match=r"train\.batch_size changed"):
+        train(smaller, tmp_path, resume=True, console=console)
