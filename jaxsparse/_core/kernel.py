@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import xla_kernels
-from jaxsparse._core import batching, manual_axes, partitioning
+from jaxsparse._core import batching, explicit_axes, manual_axes, partitioning
 from jaxsparse._core.platforms import require_kernels
 
+Array = jax.Array
 Shape = tuple[Any, ...]  # the batch may be symbolic
 Attributes = Mapping[str, int | Sequence[int]]
 
@@ -32,8 +33,9 @@ class Kernel:
       signature: operands and results as above.
       results: from the static parameters and the operands to the results' (shape, dtype).
       attributes: from the static parameters to the target's attributes.
-      workspace: from the static parameters and the operands to the sizes that
-        ``xla_kernels.workspace_bytes`` takes; None: the kernel has no workspace.
+      workspace: from the static parameters and the operands to the sizes that ``xla_kernels.workspace_bytes`` takes;
+        None: the kernel has no workspace.
+      optional: operands that may be None, with their dtype or the operand that has it. The target gets an empty array.
     """
 
     name: str
@@ -41,20 +43,33 @@ class Kernel:
     results: Callable[..., Sequence[tuple[Shape, Any]]]
     attributes: Callable[[Any], Attributes] = lambda static: {}
     workspace: Callable[..., Attributes] | None = None
+    optional: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
-    def batched(self) -> tuple[bool, ...]:
-        """Which operands carry the batch."""
-        return tuple(kind == "batch" for kind in _kinds(self.signature.split("->")[0]))
+    def operands(self) -> dict[str, bool]:
+        """Name of each operand, and whether it carries the batch."""
+        return {name: kind == "batch" for name, kind in _terms(self.signature.split("->")[0])}
 
     @functools.cached_property
     def summed(self) -> tuple[bool, ...]:
         """Which results are sums over the batch; the others carry it."""
-        return tuple(kind == "sum" for kind in _kinds(self.signature.split("->")[1]))
+        return tuple(kind == "sum" for _, kind in _terms(self.signature.split("->")[1]))
 
-    def __call__(self, static: Hashable, *operands: jax.Array) -> tuple[jax.Array, ...]:
+    def __call__(self, static: Hashable, *operands: Array | None) -> tuple[Array, ...]:
         """Calls the kernel under all rules. ``static`` must be hashable: the rules are built once for each."""
-        return _with_rules(self, static)(*operands)
+        present = tuple(x is not None for x in operands)
+        return _with_rules(self, static, present)(*(x for x in operands if x is not None))
+
+    def align(self, *operands: Array | None) -> tuple[Array | None, ...]:
+        """The operands, cast to vary alike over manual mesh axes and to be sharded along the batch on explicit ones.
+
+        To be done outside of a custom derivative: JAX then transposes the casts, and so sums the gradients of what the
+        devices share and gives every cotangent the type of its operand. Operands that are None stay so.
+        """
+        terms = zip(operands, self.operands.values(), strict=True)
+        arrays, batched = zip(*((x, b) for x, b in terms if x is not None), strict=True)
+        aligned = iter(explicit_axes.align(manual_axes.unify(*arrays), batched))
+        return tuple(None if x is None else next(aligned) for x in operands)
 
     def workspace_bytes(self, static: Hashable, *operands: Any) -> int:
         """Bytes of workspace of one call; ``operands`` need shapes and dtypes only."""
@@ -62,23 +77,37 @@ class Kernel:
             return 0
         return xla_kernels.workspace_bytes(self.name, **self.workspace(static, *operands))
 
-    def native(self, static: Hashable, *operands: jax.Array) -> tuple[jax.Array, ...]:
+    def native(self, static: Hashable, *operands: Array | None) -> tuple[Array, ...]:
         """The bare FFI call: no rules. The workspace, its last result, is not handed on."""
-        axes = manual_axes.varying(*operands)
         results = list(self.results(static, *operands))
         if self.workspace is not None:
             results.append(((self.workspace_bytes(static, *operands),), jnp.uint8))
-        first, *others = operands
+        first, *others = manual_axes.unify(*self._filled(operands))
+        axes = manual_axes.varying(first)
         outputs = jax.ffi.ffi_call(
             xla_kernels.PREFIX + self.name,
             [manual_axes.result_type(shape, dtype, axes) for shape, dtype in results],
         )(require_kernels(first), *others, **_cast(self.attributes(static)))
         return tuple(outputs[: len(self.summed)])
 
+    def _filled(self, operands: Sequence[Array | None]) -> list[Array]:
+        """Empty arrays for absent operands.
 
-def _kinds(side: str) -> list[str]:
-    """``"batch xk, mask"`` to ``["batch", ""]``."""
-    return [" ".join(term.split()[:-1]) for term in side.split(",")]
+        They exist for the call only. The compiler of jax 0.11 dies of an empty array at the border of a ``shard_map``,
+        which operands and residuals may be.
+        """
+        named: dict[str, Any] = dict(zip(self.operands, operands, strict=True))
+        for name, dtype in self.optional.items():
+            if named[name] is None:
+                dtype = named[dtype].dtype if isinstance(dtype, str) else dtype
+                named[name] = jnp.zeros((0,), dtype)
+        return list(named.values())
+
+
+def _terms(side: str) -> list[tuple[str, str]]:
+    """``"batch xk, mask"`` to ``[("xk", "batch"), ("mask", "")]``."""
+    words = [term.split() for term in side.split(",")]
+    return [(name, " ".join(kind)) for *kind, name in words]
 
 
 def _cast(attributes: Attributes) -> dict[str, Any]:
@@ -94,16 +123,30 @@ def _cast(attributes: Attributes) -> dict[str, Any]:
 
 
 @functools.cache
-def _with_rules(kernel: Kernel, static: Hashable) -> Callable[..., tuple[jax.Array, ...]]:
-    """vmap over automatic partitioning over the FFI call; one dispatch when called outside of ``jit``."""
-    native = functools.partial(kernel.native, static)
+def _with_rules(
+    kernel: Kernel, static: Hashable, present: tuple[bool, ...]
+) -> Callable[..., tuple[Array, ...]]:
+    """The kernel as a function of the operands that are present: vmap over partitioning over the FFI call.
+
+    Called outside of ``jit`` it is one dispatch.
+    """
+    batched = tuple(b for b, here in zip(kernel.operands.values(), present, strict=True) if here)
+
+    def restored(operands):
+        rest = iter(operands)
+        return [next(rest) if here else None for here in present]
+
+    def native(*operands):
+        return kernel.native(static, *restored(operands))
 
     def call(*operands):
         if manual_axes.inside_shard_map():
             return native(*operands)
-        ranks = tuple(len(shape) for shape, _ in kernel.results(static, *operands))
+        ranks = tuple(len(shape) for shape, _ in kernel.results(static, *restored(operands)))
+        if explicit_axes.in_use():
+            return explicit_axes.call(native, operands, batched, kernel.summed, ranks)
         return partitioning.partitioned(
-            native, kernel.batched, kernel.summed, tuple(x.ndim for x in operands), ranks
+            native, batched, kernel.summed, tuple(x.ndim for x in operands), ranks
         )(*operands)
 
-    return jax.jit(batching.vmappable(call, kernel.batched, kernel.summed), inline=True)
+    return jax.jit(batching.vmappable(call, batched, kernel.summed), inline=True)

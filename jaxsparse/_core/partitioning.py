@@ -81,7 +81,8 @@ def partitioned(
 def _batch_axes(mesh: Mesh, operands: Sequence, batched: Sequence[bool]):
     """The mesh axes that the batch is sharded over, as the first operand that is sharded has it; None: it is not."""
     for operand, is_batched in zip(operands, batched, strict=True):
-        spec = operand.sharding.spec if is_batched else ()
+        # Without a mesh (XLA's own notation of a sharding) the batch is gathered.
+        spec = getattr(operand.sharding, "spec", ()) if is_batched else ()
         if spec and spec[0] is not None:
             axes = spec[0] if isinstance(spec[0], tuple) else (spec[0],)
             parts = math.prod(mesh.shape[axis] for axis in axes)

@@ -8,7 +8,6 @@ any order needs no more.
 import jax
 
 from jaxsparse._core.derivatives import custom_vjp
-from jaxsparse._core.manual_axes import unify
 from jaxsparse._core.windows import Convolution
 from jaxsparse.direct import _kernels
 
@@ -18,35 +17,35 @@ def conv_at(
     xk: jax.Array,
     xv: jax.Array,
     kernel: jax.Array,
-    mask: jax.Array,
+    mask: jax.Array | None,
     yk: jax.Array,
 ) -> jax.Array:
     """The response at the keys ``yk``, ``[B, Co, Ko]``: no bias, no selection."""
-    return _conv_at(geometry, *unify(xk, xv, kernel, mask, yk))
+    return _conv_at(geometry, *_kernels.conv_at.align(xk, xv, kernel, mask, yk))
 
 
 def input_grad(
     geometry: Convolution,
     xk: jax.Array,
     kernel: jax.Array,
-    mask: jax.Array,
+    mask: jax.Array | None,
     yk: jax.Array,
     gy: jax.Array,
 ) -> jax.Array:
     """Cotangents of the stored inputs, ``[B, Ci, K]``."""
-    return _input_grad(geometry, *unify(xk, kernel, mask, yk, gy))
+    return _input_grad(geometry, *_kernels.conv_input_grad.align(xk, kernel, mask, yk, gy))
 
 
 def kernel_grad(
     geometry: Convolution,
     xk: jax.Array,
     xv: jax.Array,
-    mask: jax.Array,
+    mask: jax.Array | None,
     yk: jax.Array,
     gy: jax.Array,
 ) -> jax.Array:
     """Cotangents of the weights, ``[*k, Ci, Co]``: summed over the batch, 0 where masked."""
-    return _kernel_grad(geometry, *unify(xk, xv, mask, yk, gy))
+    return _kernel_grad(geometry, *_kernels.conv_kernel_grad.align(xk, xv, mask, yk, gy))
 
 
 @custom_vjp(static=1)

@@ -2,7 +2,7 @@
 
 Letters in comments: B batch, C / Ci / Co channels, K slots of the input, Ko slots of the output, S the spatial shape,
 T the number type (float32, float64, bfloat16, float16). Keys and sources are int32, the mask is bool, of the kernel's
-shape or ``[0]`` for none.
+shape.
 """
 
 from typing import Any, NamedTuple
@@ -114,6 +114,7 @@ conv = Kernel(
     workspace=lambda static, xk, xv, kernel, bias, mask: _conv_workspace(
         static.geometry, xk, kernel.shape[-1], static.capacity, xv.dtype
     ),
+    optional={"bias": "xv", "mask": bool},
 )
 
 # The three bilinear maps at given keys; static is the geometry. Each one's gradients are the other two.
@@ -125,6 +126,7 @@ conv_at = Kernel(
     workspace=lambda geometry, xk, xv, kernel, mask, yk: _conv_workspace(
         geometry, xk, yk.shape[1], yk.shape[2], xv.dtype
     ),
+    optional={"mask": bool},
 )
 
 conv_input_grad = Kernel(
@@ -135,6 +137,7 @@ conv_input_grad = Kernel(
     workspace=lambda geometry, xk, kernel, mask, yk, gy: _conv_workspace(
         geometry, xk, yk.shape[1], yk.shape[2], gy.dtype
     ),
+    optional={"mask": bool},
 )
 
 conv_kernel_grad = Kernel(
@@ -147,6 +150,7 @@ conv_kernel_grad = Kernel(
     workspace=lambda geometry, xk, xv, mask, yk, gy: _conv_workspace(
         geometry, xk, yk.shape[1], yk.shape[2], gy.dtype
     ),
+    optional={"mask": bool},
 )
 
 # keys[B, C, K], g[B, C, K] -> out[C]: sum over stored entries and the batch; static is the volume

@@ -8,7 +8,6 @@ import jax
 
 from jaxsparse._core.derivatives import custom_vjp
 from jaxsparse._core.kernel import Kernel
-from jaxsparse._core.manual_axes import unify
 from jaxsparse.direct import _kernels
 
 
@@ -16,17 +15,17 @@ def choose(
     kernel: Kernel, static, keys: jax.Array, values: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Runs a kernel with results keys, values, nnz, source; returns the first three."""
-    return _choose(kernel, static, keys.shape[-1], *unify(keys, values))[:3]
+    return _choose(kernel, static, keys.shape[-1], *kernel.align(keys, values))[:3]
 
 
 def take(values: jax.Array, source: jax.Array) -> jax.Array:
     """``[B, C, Ko]``: the values in the slots ``source``, 0 where there is none."""
-    return _take(values.shape[-1], *unify(values, source))
+    return _take(values.shape[-1], *_kernels.take.align(values, source))
 
 
 def put_add(slots: int, values: jax.Array, source: jax.Array) -> jax.Array:
     """``[B, C, slots]``: every value added to the slot that ``source`` says."""
-    return _put_add(slots, *unify(values, source))
+    return _put_add(slots, *_kernels.put_add.align(values, source))
 
 
 @custom_vjp(static=3)

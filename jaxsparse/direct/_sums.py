@@ -5,13 +5,12 @@ import jax.numpy as jnp
 
 from jaxsparse._core.derivatives import custom_vjp
 from jaxsparse._core.entries import is_stored
-from jaxsparse._core.manual_axes import unify
 from jaxsparse.direct import _kernels
 
 
 def channel_sum(volume: int, keys: jax.Array, values: jax.Array) -> jax.Array:
     """``[C]``: the sum of a channel's stored values over the batch. Its gradient goes to every stored entry."""
-    return _channel_sum(volume, *unify(keys, values))
+    return _channel_sum(volume, *_kernels.channel_sum.align(keys, values))
 
 
 @custom_vjp(static=1)
@@ -25,8 +24,8 @@ def _channel_sum_fwd(volume, keys, values):
 
 
 def _channel_sum_bwd(volume, keys, cotangent):
-    spread = jnp.broadcast_to(cotangent[None, :, None], keys.shape)
-    return None, jnp.where(is_stored(keys, volume), spread, jnp.zeros_like(spread))
+    zeros = jnp.zeros_like(keys, dtype=cotangent.dtype)
+    return None, jnp.where(is_stored(keys, volume), cotangent[None, :, None] + zeros, zeros)
 
 
 _channel_sum.defvjp(_channel_sum_fwd, _channel_sum_bwd)

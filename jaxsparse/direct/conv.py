@@ -10,7 +10,6 @@ from jaxsparse._core import checks, windows
 from jaxsparse._core.checks import expected
 from jaxsparse._core.derivatives import custom_vjp
 from jaxsparse._core.entries import SELECT
-from jaxsparse._core.manual_axes import unify
 from jaxsparse.direct import _bilinear, _kernels
 from jaxsparse.direct._sums import channel_sum
 from jaxsparse.direct.tensor import SparseTensor, check_tensor
@@ -86,7 +85,7 @@ def conv(
         "conv", x, kernel, bias, mask, capacity, density, select, strides, padding, kernel_dilation
     )
     keys, values, nnz = _conv(
-        plan.static, *unify(x.keys, x.values, plan.kernel, plan.bias, plan.mask)
+        plan.static, *_kernels.conv.align(x.keys, x.values, plan.kernel, plan.bias, plan.mask)
     )
     return SparseTensor(keys, values, nnz, plan.static.geometry.out_shape)
 
@@ -171,15 +170,11 @@ def _plan(
         raise ValueError(expected(name, "kernel", wording, f"shape {kernel.shape}"))
     if not all(kernel.shape):
         raise ValueError(expected(name, "kernel", "of no empty axis", f"shape {kernel.shape}"))
-    if bias is None:
-        bias = jnp.zeros((0,), x.dtype)
-    else:
+    if bias is not None:
         bias = checks.array(name, "bias", bias)
         checks.same_dtype(name, "bias", bias, "x", x.dtype)
         checks.shape(name, "bias", bias, (features,), "one an output channel")
-    if mask is None:
-        mask = jnp.zeros((0,), jnp.bool_)
-    else:
+    if mask is not None:
         mask = checks.array(name, "mask", mask)
         if mask.dtype != jnp.bool_:
             raise TypeError(expected(name, "mask", "of dtype bool", mask.dtype))
@@ -215,7 +210,7 @@ def _conv_bwd(static, residuals, cotangents):
         None,
         _bilinear.input_grad(geometry, xk, kernel, mask, yk, gy),
         _bilinear.kernel_grad(geometry, xk, xv, mask, yk, gy),
-        channel_sum(geometry.out_volume, yk, gy) if bias.size else bias,  # no bias: nothing
+        None if bias is None else channel_sum(geometry.out_volume, yk, gy),
         None,
     )
 

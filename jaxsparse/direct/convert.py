@@ -7,7 +7,6 @@ import jax
 
 from jaxsparse._core.derivatives import custom_vjp
 from jaxsparse._core.entries import SELECT
-from jaxsparse._core.manual_axes import unify
 from jaxsparse.direct import _kernels
 
 Shape = tuple[int, ...]
@@ -16,18 +15,18 @@ Shape = tuple[int, ...]
 def from_dense(x: jax.Array, capacity: int, select: str) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Keys, values and nnz of the entries of ``x[B, *S, C]`` that are not 0."""
     static = _kernels.Sparsify(capacity, SELECT.index(select))
-    keys, values, nnz = _from_dense(x.shape[1:-1], static, x)
+    keys, values, nnz = _from_dense(x.shape[1:-1], static, *_kernels.from_dense.align(x))
     return keys, values, nnz
 
 
 def to_dense(spatial_shape: Shape, keys: jax.Array, values: jax.Array) -> jax.Array:
     """``[B, *S, C]``: the stored values at their voxels, 0 elsewhere."""
-    return _to_dense(spatial_shape, *unify(keys, values))
+    return _to_dense(spatial_shape, *_kernels.to_dense.align(keys, values))
 
 
 def gather_dense(spatial_shape: Shape, keys: jax.Array, dense: jax.Array) -> jax.Array:
     """``[B, C, K]``: the values of ``dense`` at the stored keys, 0 in unused slots."""
-    return _gather_dense(spatial_shape, *unify(keys, dense))
+    return _gather_dense(spatial_shape, *_kernels.gather_dense.align(keys, dense))
 
 
 @custom_vjp(static=2)
