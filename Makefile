@@ -34,7 +34,7 @@ fi
 if [[ ! -x $(1)/bin/python ]]; then
   "$(PYTHON)" -m venv $(1) || { rm -rf $(1); echo "$(PYTHON) -m venv failed; on Debian: apt-get install python3-venv python3-dev" >&2; exit 1; }
 fi
-$(1)/bin/python -m pip install --quiet --editable '.[$(2)]' $(if $(JAX),'$(JAX)')
+$(1)/bin/python -m pip install -qq --editable '.[$(2)]' $(if $(JAX),'$(JAX)')
 touch $@
 endef
 
@@ -49,7 +49,7 @@ $(DEMO_VENV)/.installed: $(NATIVE)
 # The pinned linters go into the test environment: pyright has to see what the code imports.
 $(TEST_VENV)/.tools: $(TEST_VENV)/.installed
 	@tools='import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"])'
-	$(TEST_VENV)/bin/python -m pip install --quiet $$($(TEST_VENV)/bin/python -c "$$tools")
+	$(TEST_VENV)/bin/python -m pip install -qq $$($(TEST_VENV)/bin/python -c "$$tools")
 	touch $@
 
 # ---- The two commands ----------------------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ $(ASAN_VENV)/.installed: $(TEST_VENV)/.installed
 	[[ -x $(ASAN_VENV)/bin/python ]] || "$(PYTHON)" -m venv $(ASAN_VENV)
 	site='import sysconfig; print(sysconfig.get_path("purelib"))'
 	(cd / && "$(CURDIR)/$(TEST_VENV)/bin/python" -c "$$site") >"$$($(ASAN_VENV)/bin/python -c "$$site")/borrowed.pth"
-	$(ASAN_VENV)/bin/python -m pip install --quiet --no-deps --editable . \
+	$(ASAN_VENV)/bin/python -m pip install -qq --no-deps --editable . \
 	  -C build-dir=build/asan -C cmake.build-type=RelWithDebInfo -C install.strip=false \
 	  -C cmake.define.JAXSPARSE_SANITIZE=address,undefined
 	touch $@

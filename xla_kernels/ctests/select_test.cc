@@ -102,7 +102,7 @@ TYPED_TEST_SUITE(Select, Accumulators);
 TYPED_TEST(Select, KeepsTheStrongestOfTwoLists) {
   using A = TypeParam;
   std::mt19937 random(8);
-  for (int repeat = 0; repeat < 300; ++repeat) {
+  for (int repeat = 0; repeat < 600; ++repeat) {
     for (Flavour flavour : kFlavours) {
       const Rule rule = kRules[random() % 3];
       const auto all = random_items<A>(random, 1 + random() % 80, flavour);

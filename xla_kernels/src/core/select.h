@@ -70,7 +70,7 @@ Threshold<A> kth_largest(const Responses<A>& a, const Responses<A>& b, int64_t k
       count = int64_t{histogram[0][bin]} + histogram[1][bin];
     } while (count < remaining);
     low += static_cast<R>(bin) << shift;
-    high = std::min(high, static_cast<R>(low + ((R{1} << shift) - 1)));
+    high = low + std::min<R>(high - low, (R{1} << shift) - 1);
     if (shift == 0 || count == remaining) return {low, count, remaining};
   }
 }
