@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <new>
@@ -74,6 +75,11 @@ struct OutputJob {
   }
 };
 
+template <class A>
+void clear_packed(A* cells, const CellList& list, const LaneOps<A>& ops) {
+  std::memset(cells, 0, sizeof(A) * static_cast<size_t>(list.n * ops.lanes));
+}
+
 // Guesses the floors of a job: about `kSampleTiles` tiles, spread over the volume, stand for all.
 inline constexpr int64_t kSampleTiles = 48;
 inline constexpr int64_t kSampleRoom = 4096;
@@ -93,12 +99,13 @@ class FloorGuess {
   explicit FloorGuess(Rank<A>* ranks) : ranks_(ranks) {}
   void start() { std::fill(n_, n_ + kMaxLanes, 0), std::fill(found_, found_ + kMaxLanes, 0); }
 
-  void add(const OutputJob<A>& job, const LaneOps<A>& ops, const A* cells, const CellList& list) {
+  void add(const OutputJob<A>& job, const LaneOps<A>& ops, A* cells, CellList list) {
+    constexpr int64_t kShare = kSampleRoom / kSampleTiles;
     int64_t counts[kMaxLanes] = {}, passed[kMaxLanes] = {};
     ops.count(cells, list, job.rule, counts, passed);
     for (int l = 0; l < job.channels; ++l) found_[l] += counts[l];
-    const int64_t share = kSampleRoom / kSampleTiles;
-    ops.sample(cells, list, (list.n + share - 1) / share, job.rule, ranks_, kSampleRoom, n_);
+    if (list.n) ops.sample(cells, list, (list.n + kShare - 1) / kShare, job.rule, ranks_, kSampleRoom, n_);
+    clear_packed(cells, list, ops);
   }
 
   void set_floors(OutputJob<A>& job, int64_t tiles) {
@@ -140,8 +147,8 @@ class Committer {
     worker_ = static_cast<int>(worker);
   }
 
-  // Writes the candidates of tile number `tile` of the job.
-  void commit(OutputJob<A>& job, const LaneOps<A>& ops, int64_t tile, const A* cells, const CellList& list) {
+  // Writes the candidates of tile number `tile` of the job and leaves all its cells 0.
+  void commit(OutputJob<A>& job, const LaneOps<A>& ops, int64_t tile, A* cells, CellList list) {
     if (job_ != &job) {
       flush();
       job_ = &job;
@@ -166,6 +173,7 @@ class Committer {
     if (!overflow) {
       ops.emit_all(cells, list, job.rule, state_);
       for (int l = 0; l < job.channels; ++l) publish(l, passed[l]);
+      clear_packed(cells, list, ops);
       return;
     }
     for (int l = 0; l < job.channels; ++l) {
@@ -181,6 +189,7 @@ class Committer {
       for (int l = 0; l < job.channels; ++l)
         if (state_.side_n[l] == state_.side_capacity) merge(l);
     }
+    clear_packed(cells, list, ops);
   }
 
   // Merges what still waits; to be called when the worker is done.
@@ -251,8 +260,8 @@ CommitScratch<A> take_commit_scratch(Arena& arena, int64_t capacity, int lanes, 
 }
 
 // Runs jobs of `tiles` tiles each to their end. make_source(worker) gives an object whose
-// compute(job, tile) returns the tile's cell list; cells() are its accumulators, ops(job) the leaf loops
-// that fit the job's lanes, and done(job) is called when the tile has been written.
+// compute(job, tile) returns the tile's cell list; cells() are its accumulators, all 0 again after the
+// commit; ops(job) are the leaf loops that fit the job's lanes.
 template <class A, class Pool, class MakeSource>
 void run_jobs(Pool& pool, OutputJob<A>* jobs, int64_t job_count, int64_t tiles, const CommitScratch<A>& scratch,
               MakeSource&& make_source) {
@@ -267,7 +276,6 @@ void run_jobs(Pool& pool, OutputJob<A>* jobs, int64_t job_count, int64_t tiles, 
         for (int64_t i = 0; i < kSampleTiles; ++i) {
           const CellList list = source.compute(j, FloorGuess<A>::tile(i, tiles));
           if (list.n) guess.add(jobs[j], source.ops(j), source.cells(), list);
-          source.done(j);
         }
         guess.set_floors(jobs[j], tiles);
       }
@@ -285,7 +293,6 @@ void run_jobs(Pool& pool, OutputJob<A>* jobs, int64_t job_count, int64_t tiles, 
         const int64_t j = begin + item / tiles, tile = item % tiles;
         const CellList list = source.compute(j, tile);
         committer.commit(jobs[j], source.ops(j), tile, source.cells(), list);
-        source.done(j);
       }
       committer.flush();
     });

@@ -115,21 +115,27 @@ inline void mark(uint64_t* bits, const int64_t* position, int64_t n, int64_t shi
   }
 }
 
-// Sets every touched accumulator, and its bit, back to 0.
-template <int kLanes, class A>
-void clear_touched(A* cells, uint64_t* bits, int64_t size) {
-  for (int64_t word = 0; word < size / 64; ++word) {
-    if (!bits[word]) continue;
-    A* base = cells + word * 64 * kLanes;
-    for (uint64_t w = bits[word]; w; w &= w - 1) std::memset(base + __builtin_ctzll(w) * kLanes, 0, sizeof(A) * kLanes);
-    bits[word] = 0;
+// Sets the touched cells among [begin, end) to 0; null bits: all are touched.
+template <class A>
+void clear_range(A* cells, const uint64_t* bits, int64_t begin, int64_t end, int lanes) {
+  const size_t bytes = sizeof(A) * static_cast<size_t>(lanes);
+  if (!bits) {
+    std::memset(cells + begin * lanes, 0, bytes * static_cast<size_t>(end - begin));
+    return;
+  }
+  for (int64_t word = begin >> 6; word << 6 < end; ++word) {
+    uint64_t w = bits[word];
+    const int64_t base = word << 6;
+    if (base < begin) w &= ~uint64_t{0} << (begin - base);
+    if (base + 64 > end) w &= ~uint64_t{0} >> (base + 64 - end);
+    for (; w; w &= w - 1) std::memset(cells + (base + __builtin_ctzll(w)) * lanes, 0, bytes);
   }
 }
 
 }  // namespace internal
 
 // Accumulates output cells [begin, begin + tile.size) of one block and lists the touched voxels among
-// them. The accumulators are 0 on entry; `clear` makes them so again.
+// them. The accumulators are 0 on entry; who reads the list sets its cells back to 0.
 template <class A>
 class TileAccumulator {
  public:
@@ -143,8 +149,7 @@ class TileAccumulator {
                       const LaneOps<A>& ops) {
     const int64_t end = std::min(begin + tile_.size, grid_.cells());
     CellList list{tile_.list_cell, tile_.list_key, 0};
-    const int64_t steps = estimate(block, entries, in_channels, begin, end);
-    dense_ = steps > end - begin;
+    const bool dense = estimate(block, entries, in_channels, begin, end) > end - begin;
     bool any = false;
     for (int64_t ic = 0; ic < in_channels; ++ic) {
       const EntryList<A>& e = entries[ic];
@@ -163,7 +168,7 @@ class TileAccumulator {
       if (!spans) continue;
       any = true;
       (exact ? ops.accumulate_exact : ops.accumulate)(tile_.cells, tile_.spans, spans);
-      if (dense_) continue;
+      if (dense) continue;
       for (int32_t i = 0; i < block.group_count[ic]; ++i) {
         const MarkGroup& group = block.group[ic * block.taps + i];
         const int64_t from = e.lower_bound(grid_, group.residue_class, begin + group.first);
@@ -171,28 +176,17 @@ class TileAccumulator {
         internal::mark(bits_, e.position + from, to - from, -group.last - begin, group.pattern);
       }
     }
-    if (!any) {
-      empty_ = true;
-      return list;
-    }
-    empty_ = false;
+    if (!any) return list;
+    const uint64_t* bits = dense ? nullptr : bits_;
+    int64_t done = 0;
     grid_.for_each_run(begin, end, [&](int64_t a, int64_t b, int32_t key) {
-      ops.append_cells(list, dense_ ? nullptr : bits_, a - begin, b - begin, key);
+      internal::clear_range(tile_.cells, bits, done, a - begin, block.lanes);  // padding cells
+      ops.append_cells(list, bits, a - begin, b - begin, key);
+      done = b - begin;
     });
+    internal::clear_range(tile_.cells, bits, done, end - begin, block.lanes);
+    if (!dense) std::memset(tile_.bits, 0, sizeof(uint64_t) * static_cast<size_t>(tile_.size / 64 + 2));
     return list;
-  }
-
-  void clear(int lanes) {
-    if (empty_) return;
-    if (dense_) {
-      std::memset(tile_.cells, 0, sizeof(A) * static_cast<size_t>(tile_.size * lanes));
-      return;
-    }
-    if (lanes == 8)
-      internal::clear_touched<8>(tile_.cells, bits_, tile_.size);
-    else
-      internal::clear_touched<16>(tile_.cells, bits_, tile_.size);
-    bits_[-1] = bits_[tile_.size / 64] = 0;
   }
 
  private:
@@ -213,7 +207,6 @@ class TileAccumulator {
   const ConvGrid& grid_;
   Tile<A>& tile_;
   uint64_t* bits_;
-  bool dense_ = false, empty_ = true;
 };
 
 // Packs the kernel into every block, input channels in parallel.
@@ -254,8 +247,7 @@ class ConvSource {
                                    tile * layout_.tile_size, ops(job));
   }
   const LaneOps<A>& ops(int64_t job) const { return lane_ops<A>(block(job).lanes); }
-  const A* cells() const { return tile_.cells; }
-  void done(int64_t job) { accumulator_.clear(block(job).lanes); }
+  A* cells() const { return tile_.cells; }
 
  private:
   const FilterBlock<A>& block(int64_t job) const {

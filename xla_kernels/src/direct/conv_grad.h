@@ -291,8 +291,9 @@ void conv_at(Pool& pool, const ConvGrid& grid, const ConvSizes& n, const int32_t
       for (int64_t item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;) {
         const int64_t begin = item % tiles * layout.tile_size, b = item / (tiles * blocks);
         const FilterBlock<A>& block = layout.blocks[static_cast<size_t>(item / tiles % blocks)];
-        accumulator.accumulate(block, layout.entries.data() + b * n.in_channels, n.in_channels, begin,
-                               lane_ops<A>(block.lanes));
+        const LaneOps<A>& ops = lane_ops<A>(block.lanes);
+        const CellList list =
+            accumulator.accumulate(block, layout.entries.data() + b * n.in_channels, n.in_channels, begin, ops);
         for (int64_t l = 0; l < block.channels; ++l) {
           const int64_t channel = (first + b) * n.out_channels + block.first + l;
           const int64_t at = channel * n.out_capacity;
@@ -306,7 +307,8 @@ void conv_at(Pool& pool, const ConvGrid& grid, const ConvSizes& n, const int32_t
             y_values[at + (key - keys)] = from_accum<T>(tile.cells[cell * block.lanes + l]);
           }
         }
-        accumulator.clear(block.lanes);
+        for (int64_t i = 0; i < list.n; ++i)
+          std::fill_n(tile.cells + int64_t{list.cell[i]} * block.lanes, block.lanes, A{0});
       }
     });
   }

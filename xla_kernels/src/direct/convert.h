@@ -77,8 +77,7 @@ class DenseSource {
     return list;
   }
   const LaneOps<A>& ops(int64_t job) const { return lane_ops<A>(block_lanes(layout_.jobs[job].channels)); }
-  const A* cells() const { return tile_.cells; }
-  void done(int64_t) {}
+  A* cells() const { return tile_.cells; }
 
  private:
   const FromDenseLayout<A>& layout_;

@@ -73,8 +73,10 @@ struct LaneOps {
   void (*accumulate_exact)(A* cells, const Span<A>* spans, int64_t count);
   // Appends the set bits of [begin, end) to the list; cell begin has the given key. Null bits: all are set.
   void (*append_cells)(CellList& list, const uint64_t* bits, int64_t begin, int64_t end, int32_t key);
-  // Candidates of each lane, and how many of them reach the floor.
-  void (*count)(const A* cells, const CellList& list, const ResponseRule<A>& rule, int64_t* counts, int64_t* passed);
+  // Candidates of each lane, and how many of them reach the floor. Cells where one does move to the front
+  // of the tile, list entry i to cell i; all the others are set to 0 and leave the list.
+  void (*count)(A* cells, CellList& list, const ResponseRule<A>& rule, int64_t* counts, int64_t* passed);
+  // The loops below read a tile that `count` has packed.
   // Scores of the candidates of every step-th cell, into ranks[lane][room]; n[lane] grows.
   void (*sample)(const A* cells, const CellList& list, int64_t step, const ResponseRule<A>& rule, Rank<A>* ranks,
                  int64_t room, int64_t* n);

@@ -112,8 +112,7 @@ struct Leaf {
   }
 
   // The response of a cell and which lanes of it are candidates.
-  static uint32_t respond(const A* cell, const ResponseRule<A>& rule, V bias, V* response) {
-    const V sum = V::load(cell);
+  static uint32_t respond(V sum, const ResponseRule<A>& rule, V bias, V* response) {
     uint32_t m = sum.nonzero() & rule.lanes;
     *response = sum + bias;
     if (rule.rule == Rule::kRelu) m &= response->not_at_or_below_zero();
@@ -121,16 +120,27 @@ struct Leaf {
   }
   static V score_of(V response, Rule rule) { return rule == Rule::kMagnitude ? response.absolute() : response; }
 
-  static void count(const A* cells, const CellList& list, const ResponseRule<A>& rule, int64_t* counts,
-                    int64_t* passed) {
+  static void count(A* cells, CellList& list, const ResponseRule<A>& rule, int64_t* counts, int64_t* passed) {
     const V bias = V::load(rule.bias), floor = V::load(rule.floor);
     V response;
     Tally<L> all, pass;
+    int64_t kept = 0;
     for (int64_t i = 0; i < list.n; ++i) {
-      const uint32_t m = respond(cells + int64_t{list.cell[i]} * L, rule, bias, &response);
+      const int32_t key = list.key[i];
+      A* cell = cells + int64_t{list.cell[i]} * L;
+      const V sum = V::load(cell);
+      const uint32_t m = respond(sum, rule, bias, &response);
+      const uint32_t over = m & score_of(response, rule.rule).not_less(floor);
       all.add(m);
-      pass.add(m & score_of(response, rule.rule).not_less(floor));
+      pass.add(over);
+      V::splat(A{0}).store(cell);
+      sum.store(cells + kept * L);  // kept <= i <= cell: no cell that is still to come is overwritten
+      list.key[kept] = key;
+      kept += over != 0;
     }
+    // Then the last store lies behind the packed cells.
+    if (kept < list.n) V::splat(A{0}).store(cells + kept * L);
+    list.n = kept;
     all.store(counts);
     pass.store(passed);
   }
@@ -140,7 +150,7 @@ struct Leaf {
     const V bias = V::load(rule.bias);
     V response;
     for (int64_t i = 0; i < list.n; i += step) {
-      uint32_t m = respond(cells + int64_t{list.cell[i]} * L, rule, bias, &response);
+      uint32_t m = respond(V::load(cells + i * L), rule, bias, &response);
       A value[L];
       response.store(value);
       for (; m; m &= m - 1) {
@@ -158,7 +168,7 @@ struct Leaf {
     if constexpr (sizeof(A) == 4) i = emit_transposed(cells, list, rule, out);
 #endif
     for (; i < list.n; ++i) {
-      uint32_t m = respond(cells + int64_t{list.cell[i]} * L, rule, bias, &response);
+      uint32_t m = respond(V::load(cells + i * L), rule, bias, &response);
       m &= score_of(response, rule.rule).not_less(floor);
       if (!m) continue;
       A value[L];
@@ -180,7 +190,7 @@ struct Leaf {
       const __m512i keys = _mm512_loadu_si512(list.key + i);
       for (int half = 0; half < L; half += 8) {
         __m512 column[8];
-        transpose(cells + half, list.cell + i, column);
+        transpose(cells + i * L + half, column);
         for (int c = 0; c < 8; ++c) {
           const int l = half + c;
           if (!((rule.lanes >> l) & 1u)) continue;
@@ -202,11 +212,11 @@ struct Leaf {
   }
 
   // Eight numbers from each of sixteen cells; column[c][j] is number c of cell j.
-  static void transpose(const float* cells, const int32_t* cell, __m512* column) {
+  static void transpose(const float* cells, __m512* column) {
     __m512 pair[8];  // cells j and j + 8 side by side
     for (int j = 0; j < 8; ++j) {
-      pair[j] = _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(cells + int64_t{cell[j]} * L)),
-                                   _mm256_loadu_ps(cells + int64_t{cell[j + 8]} * L), 1);
+      pair[j] = _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(cells + j * L)),
+                                   _mm256_loadu_ps(cells + (j + 8) * L), 1);
     }
     __m512 t[8], u[8];
     for (int j = 0; j < 4; ++j) {
@@ -234,7 +244,7 @@ struct Leaf {
     const V bias = V::load(rule.bias), floor = V::load(rule.floor), bound = V::load(out.bound);
     V response;
     for (int64_t i = from; i < list.n; ++i) {
-      uint32_t m = respond(cells + int64_t{list.cell[i]} * L, rule, bias, &response);
+      uint32_t m = respond(V::load(cells + i * L), rule, bias, &response);
       if (!m) continue;
       const V score = score_of(response, rule.rule);
       m &= score.not_less(bound) & score.not_less(floor);
