@@ -9,13 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import sparse
 
 from jaxsparse._core import capacity as capacities
 from jaxsparse._core import checks, entries, windows
 from jaxsparse._core.checks import LARGEST, concrete, expected
 from jaxsparse.direct import convert
-from jaxsparse.direct._rows import DUPLICATES, Rows, pack
+from jaxsparse.direct._rows import DUPLICATES, Rows, locate, pack
 
 Parts = tuple[jax.Array, jax.Array, jax.Array, tuple[int, ...]]
 
@@ -50,13 +49,11 @@ def from_coords(
         wording = f"of shape [N] or [N, C] with N = {rows}, the rows of coords"
         raise ValueError(expected(name, "values", wording, f"shape {values.shape}"))
     values = values[:, None] if values.ndim == 1 else values
-    counted = jnp.arange(rows, dtype=jnp.int32) < _count(count, rows)
-    limits = jnp.asarray([(batch_size, *shape)], jnp.int32)
-    inside = jnp.all((coords >= 0) & (coords < limits), axis=-1)
-    _check_inside(coords, counted & ~inside, (batch_size, *shape))
-    group = coords[:, 0]
-    key = entries.ravel(coords[:, 1:], shape)
-    rows = Rows(group, key, counted & inside, values)
+    group, key, live, outside = locate(
+        coords, _count(count, rows), batch_size=batch_size, spatial_shape=shape
+    )
+    _check_inside(coords, outside, (batch_size, *shape))
+    rows = Rows(group, key, live, values)
     keys, values, nnz = _pack(
         name, "coords", rows, batch_size, shape, capacity, density, select, duplicates
     )
@@ -65,6 +62,8 @@ def from_coords(
 
 def from_bcoo(x: Any, capacity: Any, density: Any, select: Any, duplicates: Any) -> Parts:
     """See ``SparseTensor.from_bcoo``."""
+    from jax.experimental import sparse
+
     name = "from_bcoo"
     if not isinstance(x, sparse.BCOO):
         raise TypeError(expected(name, "x", "a jax.experimental.sparse.BCOO", type(x).__name__))
@@ -73,11 +72,12 @@ def from_bcoo(x: Any, capacity: Any, density: Any, select: Any, duplicates: Any)
     batch_size, channels = x.shape[0], x.shape[-1]
     x = sparse.bcoo_update_layout(x, n_batch=0, n_dense=0, on_inefficient=None)
     values = checks.float_array(name, "x.data", x.data)[:, None]
+    # Every (batch element, channel) has voxels of its own here: each is a group, of one channel.
     indices = x.indices.astype(jnp.int32)
-    inside = jnp.all((indices >= 0) & (indices < jnp.asarray([x.shape], jnp.int32)), axis=-1)
-    # Every (batch element, channel) has voxels of its own here: each is a group of one channel.
-    group = indices[:, 0] * jnp.int32(channels) + indices[:, -1]
-    rows = Rows(group, entries.ravel(indices[:, 1:-1], shape), inside, values)
+    group, key, live, _ = locate(
+        indices, x.nse, batch_size=batch_size, spatial_shape=shape, channels=channels
+    )
+    rows = Rows(group, key, live, values)
     keys, values, nnz = (
         part.reshape(batch_size, channels, *part.shape[2:])
         for part in _pack(

@@ -1,15 +1,17 @@
-"""Rows of points, in any order and with repetitions, to sorted lists of entries: sorts and scans, no loop over data.
+"""Rows of points, in any order and with repetitions, to sorted lists of entries: sorts and scans on the device.
 
 All of it is deterministic on every backend: no two rows are ever added by a scatter.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxsparse._core import entries
+from jaxsparse._core.derivatives import custom_vjp
 
 DUPLICATES = ("error", "sum", "max", "last")
 
@@ -28,6 +30,31 @@ class Rows(NamedTuple):
     key: jax.Array
     live: jax.Array
     values: jax.Array
+
+
+@functools.partial(jax.jit, static_argnames=("batch_size", "spatial_shape", "channels"))
+def locate(
+    coords: jax.Array,
+    count: jax.Array | int,
+    *,
+    batch_size: int,
+    spatial_shape: tuple[int, ...],
+    channels: int | None = None,
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Where rows ``coords[N, 1 + d]`` (batch element, voxel) or ``[N, 1 + d + 1]`` (channel, too) belong.
+
+    Returns:
+      ``group``, ``key`` and ``live`` as in :class:`Rows`, and which of the first ``count`` rows are out of range. A
+      group is a batch element or, where rows name channels, a channel of one.
+    """
+    limits = (batch_size, *spatial_shape, *([] if channels is None else [channels]))
+    inside = jnp.all((coords >= 0) & (coords < jnp.asarray([limits], jnp.int32)), axis=-1)
+    counted = jnp.arange(coords.shape[0], dtype=jnp.int32) < count
+    group = coords[:, 0]
+    if channels is not None:
+        group = group * jnp.int32(channels) + coords[:, -1]
+    key = entries.ravel(coords[:, 1 : 1 + len(spatial_shape)], spatial_shape)
+    return group, key, counted & inside, counted & ~inside
 
 
 @functools.partial(
@@ -90,26 +117,61 @@ def _sort(rows: Rows, groups: int):
 
 def _merge(values: jax.Array, first: jax.Array, duplicates: str) -> jax.Array:
     """What the rows of a voxel amount to, up to and with each row; the last row of each has the result."""
-    first = jnp.broadcast_to(first[:, None], values.shape)
     if duplicates == "last":
         return values
     if duplicates == "max":
+        score = jax.lax.stop_gradient(entries.score(values, "value"))
         index = jax.lax.broadcasted_iota(jnp.int32, values.shape, 0)
 
         def larger(a, b):
-            take_a = ~b[2] & (a[0] >= b[0])  # of equal ones the first
-            return jnp.where(take_a, a[0], b[0]), jnp.where(take_a, a[1], b[1]), a[2] | b[2]
+            take_a = a[0] >= b[0]  # of equal ones the first
+            return jnp.where(take_a, a[0], b[0]), jnp.where(take_a, a[1], b[1])
 
-        score = jax.lax.stop_gradient(entries.score(values, "value"))
-        _, winner, _ = jax.lax.associative_scan(larger, (score, index, first))
+        _, winner = _scan_runs(larger, (score, index), first)
         return jnp.take_along_axis(values, winner, axis=0, mode="promise_in_bounds")
-
-    def add(a, b):
-        return jnp.where(b[1], b[0], a[0] + b[0]), a[1] | b[1]
-
     wide = values if values.dtype == jnp.float64 else values.astype(jnp.float32)
-    total, _ = jax.lax.associative_scan(add, (wide, first))
-    return total.astype(values.dtype)
+    return _running_sum(wide, first).astype(values.dtype)
+
+
+@custom_vjp(static=0)
+def _running_sum(values, first):
+    return _scan_runs(lambda a, b: (a[0] + b[0],), (values,), first)[0]
+
+
+def _running_sum_fwd(values, first):
+    return _running_sum(values, first), first
+
+
+def _running_sum_bwd(first, cotangent):
+    # Only last rows are looked at: they hand their cotangent to all rows of the voxel.
+    run = jnp.cumsum(first, dtype=jnp.int32)
+    last = jnp.searchsorted(run, run, side="right") - 1
+    return cotangent.at[last].get(mode="promise_in_bounds"), None
+
+
+_running_sum.defvjp(_running_sum_fwd, _running_sum_bwd)
+
+
+def _scan_runs(combine: Callable, parts: tuple[jax.Array, ...], first: jax.Array):
+    """Inclusive scan over runs of rows, by doubling: as many rounds as the longest run needs, none without repetitions.
+
+    (``lax.associative_scan`` unrolls all rounds for the number of rows, which takes seconds to compile.)
+    """
+
+    def unfinished(state):
+        _, done, _ = state
+        return ~jnp.all(done)
+
+    def double(state):
+        parts, done, step = state
+        # What is rolled in at the start is not looked at: those rows are done.
+        before = jax.tree.map(lambda x: jnp.roll(x, step, axis=0), parts)
+        joined = combine(before, parts)
+        keep = done[:, None]
+        parts = tuple(jnp.where(keep, x, y) for x, y in zip(parts, joined, strict=True))
+        return parts, done | jnp.roll(done, step), step * 2
+
+    return jax.lax.while_loop(unfinished, double, (parts, first, jnp.int32(1)))[0]
 
 
 def _count(entry: jax.Array, group: jax.Array, groups: int) -> jax.Array:

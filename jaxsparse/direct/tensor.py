@@ -3,15 +3,17 @@
 import dataclasses
 import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-from jax.experimental import sparse
 
 from jaxsparse._core import checks, entries, windows
 from jaxsparse._core.checks import expected
 from jaxsparse.direct import _build, convert
+
+if TYPE_CHECKING:  # it takes longer to import than all of jaxsparse
+    from jax.experimental import sparse
 
 
 @functools.partial(
@@ -137,7 +139,7 @@ class SparseTensor:
         check_tensor("to_dense", "x", self)
         return convert.to_dense(self.spatial_shape, self.keys, self.values)
 
-    def to_bcoo(self) -> sparse.BCOO:
+    def to_bcoo(self) -> "sparse.BCOO":
         """A ``jax.experimental.sparse.BCOO`` ``[B, *spatial, C]`` of all slots. Differentiable.
 
         Unused slots lie outside the shape, which is how BCOO pads.
@@ -148,6 +150,8 @@ class SparseTensor:
         >>> x.to_bcoo().todense().ravel().tolist()
         [0.0, 5.0]
         """
+        from jax.experimental import sparse
+
         check_tensor("to_bcoo", "x", self)
         batch, channels, capacity = self.keys.shape
         rows = (batch, channels, capacity)
@@ -249,7 +253,7 @@ class SparseTensor:
     @classmethod
     def from_bcoo(
         cls,
-        x: sparse.BCOO,
+        x: "sparse.BCOO",
         *,
         capacity: int | None = None,
         density: float | None = None,

@@ -1,0 +1,103 @@
+"""What the tests of the JAX rules run: every operation by itself, and a small network of all of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxsparse import direct
+from jaxsparse.direct import SparseTensor
+
+SPATIAL = (5, 6)
+IN, OUT = 3, 4
+
+
+def image(batch=2, spatial=SPATIAL, channels=IN, density=0.4, dtype=np.float32, seed=0):
+    """A mostly empty dense array."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(batch, *spatial, channels))
+    return jnp.asarray(np.where(rng.random(x.shape) < density, x, 0), dtype)
+
+
+def normal(*shape, dtype=np.float32, seed=1):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), dtype)
+
+
+def some(*shape, seed=2):
+    """A mask with about half of the weights alive."""
+    return jnp.asarray(np.random.default_rng(seed).random(shape) < 0.6)
+
+
+def sparse(x, capacity=12) -> SparseTensor:
+    return SparseTensor.from_dense(x, capacity=capacity, select="magnitude")
+
+
+def parameters(dtype=np.float32):
+    """Of `network`: every weight has a shape of its own."""
+    return {
+        "kernel1": normal(3, 3, IN, OUT, dtype=dtype, seed=3),
+        "bias1": normal(OUT, dtype=dtype, seed=4),
+        "kernel2": normal(2, 3, OUT, 6, dtype=dtype, seed=5),
+        "bias2": normal(6, dtype=dtype, seed=6),
+    }
+
+
+def network(params, x, select="relu"):
+    """Dense in, dense out, through every operation."""
+    y = direct.conv(sparse(x), params["kernel1"], params["bias1"], density=0.6)
+    y = direct.max_pool(direct.relu(y), 2)
+    mask = some(2, 3, OUT, 6)
+    y = direct.conv(
+        y, params["kernel2"], params["bias2"], mask=mask, select=select, capacity=7, padding="VALID"
+    )
+    return y.to_dense()
+
+
+def loss(params, x):
+    return jnp.mean(jnp.sin(network(params, x)))
+
+
+def operations(dtype=np.float32):
+    """Name -> function of a dense image, differentiable; together all kernels and all ways to call them."""
+    kernel, bias = normal(3, 2, IN, OUT, dtype=dtype), normal(OUT, dtype=dtype, seed=7)
+    mask = some(*kernel.shape)
+    coords = np.stack(np.meshgrid(np.arange(2), np.arange(4), np.arange(3), indexing="ij"), -1)
+
+    def points(x):
+        rows = x.reshape(-1, IN)[: coords.size // 3]
+        return SparseTensor.from_coords(
+            coords.reshape(-1, 3), rows, batch_size=2, spatial_shape=SPATIAL, capacity=9,
+            select="value",
+        )  # fmt: skip
+
+    return {
+        "from_dense": lambda x: sparse(x),
+        "to_dense": lambda x: sparse(x).to_dense(),
+        "to_bcoo": lambda x: sparse(x).to_bcoo().data,
+        "from_coords": points,
+        "conv": lambda x: direct.conv(sparse(x), kernel, bias),
+        "conv value": lambda x: direct.conv(sparse(x), kernel, bias, capacity=9),
+        "conv magnitude": lambda x: direct.conv(sparse(x), kernel, capacity=9, select="magnitude"),
+        "conv relu": lambda x: direct.conv(sparse(x), kernel, bias, density=0.3, select="relu"),
+        "conv mask": lambda x: direct.conv(sparse(x), kernel, mask=mask, strides=2, padding=1),
+        "relu": lambda x: direct.relu(sparse(x)),
+        "max_pool": lambda x: direct.max_pool(sparse(x), (2, 3), capacity=5),
+        "overlapping max_pool": lambda x: direct.max_pool(sparse(x), 3, 2),
+    }
+
+
+NAMES = tuple(operations())
+
+
+def floats(x):
+    """The one differentiable array in the result of an operation."""
+    return x.values if isinstance(x, SparseTensor) else x
+
+
+def assert_trees_equal(actual, expected):
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
+
+
+def assert_trees_close(actual, expected, rtol=2e-5, atol=2e-6):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=atol), actual, expected
+    )
