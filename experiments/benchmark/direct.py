@@ -90,6 +90,15 @@ def run(options: argparse.Namespace) -> int:
 def _measure(options: argparse.Namespace, results: Results) -> None:
     if options.repeats < 3 or options.seconds <= 0 or options.threads < 1:
         raise UserError("--repeats must be at least 3, --seconds positive, --threads at least 1")
+    wanted = list(cases(options.points, options.filter_densities, options.selection))
+    selected = groups(options.resolutions, options.channels, options.passes)
+    if options.table1_only:
+        selected = []
+    elif options.missing:
+        selected = [group for group in selected if not _complete(results, group, wanted)]
+        if not selected:
+            print("nothing is missing")
+            return
     threads = pin_threads(options.threads)
     # From here on: what is imported next makes its threads now.
     from rich.console import Console
@@ -128,13 +137,8 @@ def _measure(options: argparse.Namespace, results: Results) -> None:
         console.print("Table 1: compiling layers of up to 512^3 voxels")
         results.table1 = {"run": run_id, "rows": table1.measure()}
         results.save()
-    if options.table1_only:
-        return
     effort = Effort(seconds=options.seconds, repeats=(3, options.repeats))
-    wanted = list(cases(options.points, options.filter_densities, options.selection))
-    for group in groups(options.resolutions, options.channels, options.passes):
-        if options.missing and _complete(results, group, wanted):
-            continue
+    for group in selected:
         console.print(f"[bold]{group}[/bold]")
         for row in measure_group(group, wanted, peers, effort, ceilings):
             results.put({**row, "run": run_id})

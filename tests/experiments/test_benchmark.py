@@ -11,7 +11,7 @@ import pytest
 
 from experiments.__main__ import main
 from experiments.benchmark import direct as command
-from experiments.benchmark import table1
+from experiments.benchmark import machine, table1
 from experiments.benchmark.cases import (
     Case,
     Group,
@@ -239,7 +239,8 @@ def test_everything_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         command, "pin_threads", lambda count: count
     )  # this process has more tests to run
-    monkeypatch.setattr(table1, "RESOLUTIONS", (8,))
+    ceilings = {"copy_bytes_per_s": 1e10, "matrix_flops_per_s": 1e11}
+    monkeypatch.setattr(machine, "ceilings", lambda threads: ceilings)
     output = tmp_path / "results.json"
     options = "--resolutions 8 --channels 2:3 --points surface --filter-densities 0.3 1"
     options += " --seconds 0.01 --repeats 3 --no-table1"
@@ -258,6 +259,7 @@ def test_everything_once(tmp_path, monkeypatch, capsys):
         assert row["live_weights"] == (162 if row["filter_density"] == 1 else 49)
 
     assert main([*arguments, "--missing"]) == 0
+    assert "nothing is missing" in capsys.readouterr().out
     assert Results(output).rows == rows
     assert main([*arguments, "--report", "--root", str(tmp_path)]) == 0
     assert (tmp_path / "docs/benchmarks/direct.md").exists()
@@ -271,6 +273,11 @@ def test_bad_arguments(capsys, arguments, message):
     with pytest.raises(SystemExit):
         main(["benchmark", "direct", *arguments])
     assert message in capsys.readouterr().err
+
+
+def test_ceilings_are_positive():
+    assert machine._copy_bandwidth(2, megabytes=1) > 0
+    assert machine._matrix_rate(size=64) > 0
 
 
 def test_group_and_case_read_well():
