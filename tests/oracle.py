@@ -254,6 +254,14 @@ def conv(
 
 
 @silently
+def conv_at(x: Sparse, kernel, y_keys, *, mask=None, strides=1, padding="SAME", kernel_dilation=1):
+    """The response at given output keys [B, Co, Ko], before bias and rounding; 0 in unused slots."""
+    g = geometry(x.spatial_shape, kernel.shape[:-2], strides, padding, kernel_dilation)
+    y = response(x, kernel, mask, g, EXACT)
+    return gather_dense(y_keys, y.reshape(y.shape[0], *g.out, -1), g.out)
+
+
+@silently
 def conv_gradients(
     x: Sparse,
     kernel,

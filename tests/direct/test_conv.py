@@ -238,31 +238,75 @@ def test_selection_sees_more_than_the_storage_type_holds(dtype):
 
 # --- bigger shapes -----------------------------------------------------------------------------------------------
 
-LARGE = {  # many tiles of keys, many channels, long rows, rows of one voxel
-    "line": ((70_001,), (5,), 2, 3, 0.02, 1),
-    "wide": ((300, 417), (3, 3), 2, 2, 0.01, 2),
-    "tall": ((3000, 3), (3, 3), 1, 4, 0.2, 1),
-    "volume": ((41, 53, 47), (3, 3, 3), 2, 9, 0.02, 1),
-    "strided": ((64, 50, 33), (3, 2, 3), 2, 16, 0.03, 2),
-    "thin": ((50_000, 1, 1), (3, 1, 1), 1, 2, 0.1, 1),
-    "four": ((13, 11, 17, 12), (3, 1, 2, 3), 2, 5, 0.05, 1),
-    "channels": ((24, 24), (3, 3), 40, 70, 0.1, 1),
+LARGE = {  # many tiles of keys, many channels, long rows, rows of one voxel, many batch elements
+    "line": ((70_001,), (5,), 2, 3, 0.02, {}),
+    "wide": ((300, 417), (3, 3), 2, 2, 0.01, {"strides": 2}),
+    "tall": ((3000, 3), (3, 3), 1, 4, 0.2, {}),
+    "volume": ((41, 53, 47), (3, 3, 3), 2, 9, 0.02, {}),
+    "strided": ((64, 50, 33), (3, 2, 3), 2, 16, 0.03, {"strides": 2}),
+    "thin": ((50_000, 1, 1), (3, 1, 1), 1, 2, 0.1, {}),
+    "four": ((13, 11, 17, 12), (3, 1, 2, 3), 2, 5, 0.05, {}),
+    "channels": ((24, 24), (3, 3), 40, 70, 0.1, {}),
+    "batch": ((15, 14), (3, 3), 2, 3, 0.1, {}),
+    "long kernel": ((400, 3), (150, 1), 2, 3, 0.05, {}),
+    "wide kernel": ((3, 400), (2, 130), 2, 3, 0.05, {"strides": (1, 3)}),
+    "far taps": ((500, 40), (3, 3), 2, 3, 0.05, {"kernel_dilation": (200, 19)}),
+    "far strides": ((300, 301), (2, 2), 2, 3, 0.05, {"strides": (17, 40), "kernel_dilation": 7}),
+    "far padding": ((9, 8), (3, 3), 2, 3, 0.3, {"padding": ((200, 3), (-2, 300))}),
 }
 
 
 @pytest.mark.parametrize("shape", LARGE)
 @pytest.mark.parametrize("select", ["value", "magnitude", "relu"])
 def test_large_inputs(shape, select, rng):
-    spatial, kernel, ci, co, density, strides = LARGE[shape]
+    spatial, kernel, ci, co, density, window = LARGE[shape]
+    batch = 70 if shape == "batch" else 2
     lists = [
         [np.flatnonzero(rng.random(math.prod(spatial)) < density) for _ in range(ci)]
-        for _ in range(2)
+        for _ in range(batch)
     ]
     values = [[rng.integers(-9, 10, len(keys)) for keys in row] for row in lists]  # ties abound
     x = entries(spatial, lists, values)
     weights = rng.integers(-3, 4, (*kernel, ci, co)).astype(F32)
     mask = rng.random(weights.shape) < 0.6
-    static = {"select": select, "strides": strides, "capacity": math.prod(spatial) // 40}
+    static = {"select": select, "capacity": max(3, math.prod(spatial) // 40)} | window
     assert_same(
         conv(x, weights, None, mask, **static), oracle.conv(x, weights, mask=mask, **static)
     )
+
+
+def patterns(rng, keys, volume):
+    """Where the strong responses lie decides how a selection that reads keys in order has to work."""
+    yield "equal", np.ones(len(keys))
+    yield "weakest first", keys + 1.0
+    yield "strongest first", volume - keys
+    yield (
+        "strong in one corner",
+        np.where(keys < volume // 50, 1000.0, 1.0) + rng.integers(0, 3, len(keys)),
+    )
+    yield "strong at the end", np.where(keys > volume - volume // 50, 900.0, -1.0)
+    yield (
+        "a few NaN",
+        np.where(rng.random(len(keys)) < 1e-3, np.nan, rng.integers(-99, 99, len(keys))),
+    )
+    yield (
+        "mostly NaN",
+        np.where(rng.random(len(keys)) < 0.7, np.nan, rng.integers(-99, 99, len(keys))),
+    )
+    yield "two values", rng.choice([1.0, 2.0], len(keys), p=[0.7, 0.3])
+
+
+@pytest.mark.parametrize("select", ["value", "magnitude", "relu"])
+def test_selection_among_millions_of_voxels(select, rng):
+    spatial, volume = (128, 129, 127), 128 * 129 * 127
+    keys = np.flatnonzero(rng.random(volume) < 0.03).astype(np.int32)
+    kernel = np.array([1, -1], F32).reshape(1, 1, 1, 1, 2)
+    run = jax.jit(
+        lambda x: [direct.conv(x, kernel, select=select, capacity=c) for c in (1, 3000, 50_000)]
+    )
+    for name, values in patterns(rng, keys, volume):
+        x = entries(spatial, [[keys]], [[values]])
+        for y in run(tensor(x)):
+            expected = oracle.conv(x, kernel, select=select, capacity=y.capacity)
+            np.testing.assert_array_equal(y.keys, expected.keys, err_msg=name)
+            assert_same(y, expected)

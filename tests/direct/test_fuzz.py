@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as npst
 from jaxsparse import direct
 from jaxsparse.direct import SparseTensor
 from tests import oracle
-from tests.direct.common import F32, assert_equal, assert_same, tensor
+from tests.direct.common import DTYPES, F32, assert_equal, assert_same, precision, tensor
 from tests.oracle import Sparse
 
 pytestmark = pytest.mark.asan
@@ -156,12 +156,24 @@ def test_validate_and_from_entries_tell_sound_from_unsound(drawn):
 
 
 @pytest.mark.core
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @given(data=st.data())
-def test_any_dense_array_converts(data):
-    dense = data.draw(values_of((2, 5, 3)))
-    for select in ("value", "magnitude", "relu"):
-        x = SparseTensor.from_dense(jnp.asarray(dense), capacity=2, select=select)
-        assert_same(x, oracle.from_dense(dense, 2, select))
+def test_any_bits_are_selected_alike(dtype, data):
+    """Random bit patterns, often repeated: ties, subnormals, NaN of every payload."""
+    word = np.dtype(f"u{dtype.itemsize}")
+    some = data.draw(
+        st.lists(st.integers(0, 2 ** (8 * dtype.itemsize) - 1), min_size=1, max_size=6)
+    )
+    raw = data.draw(npst.arrays(word, (2, 9, 2), elements=st.sampled_from([0, *some])))
+    with precision(dtype):
+        for select in ("value", "magnitude", "relu"):
+            x = sparsified(select)(jnp.asarray(raw.view(dtype)))
+            assert_same(x, oracle.from_dense(raw.view(dtype), 3, select))
+
+
+@functools.cache
+def sparsified(select):
+    return jax.jit(lambda dense: SparseTensor.from_dense(dense, capacity=3, select=select))
 
 
 @pytest.mark.core

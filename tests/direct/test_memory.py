@@ -1,0 +1,38 @@
+"""Memory that is known before the run: storage, workspace, and how they grow."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxsparse import direct
+from jaxsparse.direct import SparseTensor
+from tests.direct.common import F32
+
+
+def like(spatial_shape, channels, capacity, batch=1, dtype=F32) -> SparseTensor:
+    """Shapes and dtypes of a tensor."""
+    slots = (batch, channels, capacity)
+    return SparseTensor(
+        keys=jax.ShapeDtypeStruct(slots, jnp.int32),
+        values=jax.ShapeDtypeStruct(slots, dtype),
+        nnz=jax.ShapeDtypeStruct(slots[:2], jnp.int32),
+        spatial_shape=spatial_shape,
+    )
+
+
+def test_the_workspace_grows_with_a_slice_not_with_the_volume():
+    kernel = jax.ShapeDtypeStruct((3, 3, 3, 1, 8), F32)
+
+    def at(r):
+        return direct.conv_workspace(like((r,) * 3, 1, r * r), kernel, density=1 / r)
+
+    for small, middle, large in zip(at(256), at(512), at(1024), strict=True):
+        assert middle < 1.2 * 4 * small
+        assert large < 1.2 * 4 * middle
+    assert max(at(512)) < 64 * 2**20
+
+
+def test_storage_at_512_cubed_is_two_thirds_of_64_bit_keys():
+    """Table 1: 8 bytes an entry in float32, where 64-bit keys take 12."""
+    capacity = 512**2
+    x = like((512,) * 3, 1, capacity)
+    assert x.nbytes <= 0.667 * capacity * (8 + 4)
