@@ -156,6 +156,7 @@ void conv_input_grad(Pool& pool, const ConvGrid& grid, const ConvSizes& n, const
                               grads);
     const int64_t lists = together * n.in_channels;
     T* result = x_grads + first * n.in_channels * n.capacity;
+    prefer_huge_pages(result, lists * n.capacity * static_cast<int64_t>(sizeof(T)));
     A* sums;
     if constexpr (std::is_same_v<T, A>)
       sums = layout.sums ? layout.sums : result;

@@ -134,6 +134,7 @@ void to_dense(Pool& pool, const DenseSizes& n, const int32_t* keys, const T* val
     stored[static_cast<size_t>(i)] =
         static_cast<int32_t>(stored_entries(keys + i * n.capacity, n.capacity, n.volume));
   });
+  prefer_huge_pages(dense, n.batch * n.volume * n.channels * static_cast<int64_t>(sizeof(T)));
   const int64_t span = std::max<int64_t>(1, (int64_t{1} << 16) / n.channels);  // voxels an item writes
   const int64_t spans = (n.volume + span - 1) / span;
   parallel_for(pool, n.batch * spans, 1, [&](int64_t item, int) {

@@ -7,6 +7,7 @@
 #include "../core/arena.h"
 #include "../core/dtype.h"
 #include "../core/keys.h"
+#include "../core/pages.h"
 #include "grid.h"
 
 namespace jaxsparse {
@@ -70,6 +71,7 @@ void place_entries(EntryList<Accum<T>>& list, const ConvGrid& grid, const int32_
   const int64_t n = stored_entries(keys, capacity, grid.in_volume());
   list.finite = true;
   list.value = nullptr;
+  prefer_huge_pages(list.position, n * static_cast<int64_t>(sizeof(int64_t)));
   if (grid.identity()) {
     for (int64_t e = 0; e < n; ++e) list.position[e] = grid.identity_cell(keys[e]);
     list.start[0] = 0;

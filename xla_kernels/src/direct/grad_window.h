@@ -11,6 +11,7 @@
 
 #include "../core/arena.h"
 #include "../core/dtype.h"
+#include "../core/pages.h"
 #include "grid.h"
 #include "lanes.h"
 
@@ -46,6 +47,7 @@ class GradWindow {
     lanes_ = lanes;
   }
   void prepare() {
+    prefer_huge_pages(cells_, (ring_ + tile_) * lanes_ * static_cast<int64_t>(sizeof(A)));
     std::memset(cells_, 0, sizeof(A) * static_cast<size_t>((ring_ + tile_) * lanes_));
     std::memset(present_, 0, sizeof(uint16_t) * static_cast<size_t>(ring_ + tile_));
     std::memset(bits_, 0, sizeof(uint64_t) * static_cast<size_t>(ring_ / 64));
