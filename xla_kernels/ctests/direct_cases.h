@@ -1,34 +1,20 @@
-// What the tests of the direct kernels share: running a kernel with a workspace of exactly the stated size, on several
-// pools, and comparing lists.
+// What the tests of the direct kernels share: random problems, every pool, comparing lists.
 #pragma once
 
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
-#include "direct/conv_grad.h"
 #include "geometry_cases.h"
 #include "lists.h"
 #include "oracle.h"
 #include "pools.h"
+#include "runners.h"
 
 namespace jaxsparse::test {
-
-// Exactly `bytes`, from an odd address and full of garbage: nothing may rely on zeros or alignment.
-class Workspace {
- public:
-  explicit Workspace(int64_t bytes) : buffer_(new unsigned char[static_cast<size_t>(bytes) + 1]) {
-    std::memset(buffer_.get(), 0xab, static_cast<size_t>(bytes) + 1);
-  }
-  void* data() { return buffer_.get() + 1; }
-
- private:
-  std::unique_ptr<unsigned char[]> buffer_;
-};
 
 // Calls run(pool) for a serial pool and real ones of 1, 2 and 4 threads.
 template <class Run>
@@ -79,63 +65,6 @@ Problem<T> random_problem(std::mt19937& random, const ConvGeometry& g, int64_t b
     for (int64_t i = 0; i < plain.taps * in * out; ++i) p.mask.push_back(live(random) ? 1 : 0);
   }
   return p;
-}
-
-template <class T>
-ConvSizes sizes(const Problem<T>& p, int64_t out_capacity) {
-  return {p.x.batch, p.x.channels, p.out_channels, p.x.capacity, out_capacity};
-}
-
-template <class T>
-const bool* mask_of(const Problem<T>& p) {
-  static_assert(sizeof(bool) == 1);
-  return p.mask.empty() ? nullptr : reinterpret_cast<const bool*>(p.mask.data());
-}
-
-template <class T, class Pool>
-Lists<T> run_conv(Pool& pool, const Problem<T>& p, int64_t out_capacity, Rule rule) {
-  const ConvGrid grid(p.geometry);
-  const ConvSizes n = sizes(p, out_capacity);
-  Workspace workspace(lay_out_conv<T>(grid, n, nullptr, true).bytes);
-  Lists<T> y(n.batch, n.out_channels, out_capacity, grid.out_volume());
-  conv_forward<T>(pool, grid, n, p.x.keys.data(), p.x.values.data(), p.kernel.data(),
-                  p.bias.empty() ? nullptr : p.bias.data(), mask_of(p), rule, y.keys.data(), y.values.data(),
-                  y.found.data(), workspace.data());
-  return y;
-}
-
-template <class T, class Pool>
-std::vector<T> run_conv_at(Pool& pool, const Problem<T>& p, const Lists<T>& y) {
-  const ConvGrid grid(p.geometry);
-  const ConvSizes n = sizes(p, y.capacity);
-  Workspace workspace(lay_out_conv<T>(grid, n, nullptr, false).bytes);
-  Lists<T> out(y.batch, y.channels, y.capacity, y.volume);
-  conv_at<T>(pool, grid, n, p.x.keys.data(), p.x.values.data(), p.kernel.data(), mask_of(p), y.keys.data(),
-             out.values.data(), workspace.data());
-  return out.values;
-}
-
-template <class T, class Pool>
-std::vector<T> run_input_grad(Pool& pool, const Problem<T>& p, const Lists<T>& y) {
-  const ConvGrid grid(p.geometry);
-  const ConvSizes n = sizes(p, y.capacity);
-  Workspace workspace(lay_out_grad<T>(grid, n, GradOf::kInput, nullptr).bytes);
-  Lists<T> out(p.x.batch, p.x.channels, p.x.capacity, p.x.volume);
-  conv_input_grad<T>(pool, grid, n, p.x.keys.data(), p.kernel.data(), mask_of(p), y.keys.data(), y.values.data(),
-                     out.values.data(), workspace.data());
-  return out.values;
-}
-
-template <class T, class Pool>
-std::vector<T> run_kernel_grad(Pool& pool, const Problem<T>& p, const Lists<T>& y) {
-  const ConvGrid grid(p.geometry);
-  const ConvSizes n = sizes(p, y.capacity);
-  Workspace workspace(lay_out_grad<T>(grid, n, GradOf::kKernel, nullptr).bytes);
-  std::vector<T> out(p.kernel.size());
-  std::memset(static_cast<void*>(out.data()), 0x5a, out.size() * sizeof(T));
-  conv_kernel_grad<T>(pool, grid, n, p.x.keys.data(), p.x.values.data(), mask_of(p), y.keys.data(), y.values.data(),
-                      out.data(), workspace.data());
-  return out;
 }
 
 // Output lists with cotangents: the keys that a convolution kept, values drawn anew.

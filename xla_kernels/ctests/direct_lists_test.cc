@@ -1,7 +1,6 @@
 // Conversions and the operations on entries alone.
 #include <gtest/gtest.h>
 
-#include "direct/convert.h"
 #include "direct/entrywise.h"
 #include "direct_cases.h"
 
@@ -20,22 +19,8 @@ template <class T>
 void check_from_dense(const DenseSizes& n, const std::vector<T>& x, Rule rule) {
   SCOPED_TRACE("volume " + std::to_string(n.volume) + " channels " + std::to_string(n.channels) + " capacity " +
                std::to_string(n.capacity) + " rule " + std::to_string(static_cast<int>(rule)));
-  Lists<T> want(n.batch, n.channels, n.capacity, n.volume);
-  for (int64_t list = 0; list < n.batch * n.channels; ++list) {
-    const int64_t b = list / n.channels, c = list % n.channels;
-    std::vector<Candidate<Accum<T>>> all;
-    for (int64_t v = 0; v < n.volume; ++v) {
-      const Accum<T> value = to_accum(x[static_cast<size_t>((b * n.volume + v) * n.channels + c)]);
-      if (is_candidate(value, value != 0, rule)) all.push_back({static_cast<int32_t>(v), value, -1});
-    }
-    write_list(want, list, all, rule);
-  }
-  on_every_pool([&](auto& pool) {
-    Workspace workspace(lay_out_from_dense<T>(n, nullptr).bytes);
-    Lists<T> got(n.batch, n.channels, n.capacity, n.volume);
-    from_dense<T>(pool, n, x.data(), rule, got.keys.data(), got.values.data(), got.found.data(), workspace.data());
-    expect_same_lists(got, want);
-  });
+  const Lists<T> want = from_dense_plainly(n, x, rule);
+  on_every_pool([&](auto& pool) { expect_same_lists(run_from_dense(pool, n, x, rule), want); });
 }
 
 TYPED_TEST(DirectLists, FromDense) {

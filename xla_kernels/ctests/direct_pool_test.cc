@@ -1,7 +1,6 @@
 // Max-pooling over stored entries against plain loops.
 #include <gtest/gtest.h>
 
-#include "direct/max_pool.h"
 #include "direct_cases.h"
 
 namespace jaxsparse::test {
@@ -20,46 +19,11 @@ ConvGeometry pooling(Sizes in, Sizes window, Sizes stride) {
   return g;
 }
 
-// The maximum of a window's stored entries; NaN is the maximum, of equal ones the lowest key.
-template <class T>
-Lists<T> pool_plainly(const ConvGeometry& geometry, const Lists<T>& x, int64_t out_capacity) {
-  const PlainGeometry g(geometry);
-  const auto slots = all_slots(x);
-  Lists<T> y(x.batch, x.channels, out_capacity, g.out_volume);
-  for (int64_t list = 0; list < x.batch * x.channels; ++list) {
-    std::vector<Candidate<Accum<T>>> all;
-    for (int64_t out = 0; out < g.out_volume; ++out) {
-      int32_t best = -1;
-      for (int64_t tap = 0; tap < g.taps; ++tap) {
-        const int64_t in = g.input_of(out, tap);
-        const int32_t slot = in < 0 ? -1 : slots[static_cast<size_t>(list)][static_cast<size_t>(in)];
-        if (slot < 0) continue;
-        const bool better = best < 0 || (std::isnan(x.value(list, slot)) ? !std::isnan(x.value(list, best))
-                                                                         : x.value(list, slot) > x.value(list, best));
-        if (better) best = slot;
-      }
-      if (best >= 0) all.push_back({static_cast<int32_t>(out), x.value(list, best), best});
-    }
-    write_list(y, list, all, Rule::kValue);
-  }
-  return y;
-}
-
 template <class T>
 void check_pool(const ConvGeometry& g, const Lists<T>& x, int64_t out_capacity) {
   SCOPED_TRACE(describe(g) + " capacity " + std::to_string(out_capacity));
-  const ConvGrid grid(g);
-  const PoolSizes n{x.batch, x.channels, x.capacity, out_capacity};
   const Lists<T> want = pool_plainly(g, x, out_capacity);
-  on_every_pool([&](auto& pool) {
-    int64_t bytes = 0;
-    lay_out_pool<T>(grid, n, nullptr, &bytes);
-    Workspace workspace(bytes);
-    Lists<T> y(x.batch, x.channels, out_capacity, grid.out_volume());
-    max_pool<T>(pool, grid, n, x.keys.data(), x.values.data(), y.keys.data(), y.values.data(), y.found.data(),
-                y.source.data(), workspace.data());
-    expect_same_lists(y, want, true);
-  });
+  on_every_pool([&](auto& pool) { expect_same_lists(run_max_pool(pool, g, x, out_capacity), want, true); });
 }
 
 template <class T>

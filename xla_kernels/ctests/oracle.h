@@ -8,6 +8,7 @@
 
 #include "core/dtype.h"
 #include "core/score.h"
+#include "direct/convert.h"
 #include "direct/grid.h"
 #include "lists.h"
 
@@ -241,6 +242,46 @@ std::vector<WeightGrad> kernel_grad_plainly(const Problem<T>& p, const Lists<T>&
     }
   }
   return grads;
+}
+
+// The maximum of a window's stored entries; NaN is the maximum, of equal ones the lowest key.
+template <class T>
+Lists<T> pool_plainly(const ConvGeometry& geometry, const Lists<T>& x, int64_t out_capacity) {
+  const PlainGeometry g(geometry);
+  const auto slots = all_slots(x);
+  Lists<T> y(x.batch, x.channels, out_capacity, g.out_volume);
+  for (int64_t list = 0; list < x.batch * x.channels; ++list) {
+    std::vector<Candidate<Accum<T>>> all;
+    for (int64_t out = 0; out < g.out_volume; ++out) {
+      int32_t best = -1;
+      for (int64_t tap = 0; tap < g.taps; ++tap) {
+        const int64_t in = g.input_of(out, tap);
+        const int32_t slot = in < 0 ? -1 : slots[static_cast<size_t>(list)][static_cast<size_t>(in)];
+        if (slot < 0) continue;
+        const bool better = best < 0 || (std::isnan(x.value(list, slot)) ? !std::isnan(x.value(list, best))
+                                                                         : x.value(list, slot) > x.value(list, best));
+        if (better) best = slot;
+      }
+      if (best >= 0) all.push_back({static_cast<int32_t>(out), x.value(list, best), best});
+    }
+    write_list(y, list, all, Rule::kValue);
+  }
+  return y;
+}
+
+template <class T>
+Lists<T> from_dense_plainly(const DenseSizes& n, const std::vector<T>& x, Rule rule) {
+  Lists<T> y(n.batch, n.channels, n.capacity, n.volume);
+  for (int64_t list = 0; list < n.batch * n.channels; ++list) {
+    const int64_t b = list / n.channels, c = list % n.channels;
+    std::vector<Candidate<Accum<T>>> all;
+    for (int64_t v = 0; v < n.volume; ++v) {
+      const Accum<T> value = to_accum(x[static_cast<size_t>((b * n.volume + v) * n.channels + c)]);
+      if (is_candidate(value, value != 0, rule)) all.push_back({static_cast<int32_t>(v), value, -1});
+    }
+    write_list(y, list, all, rule);
+  }
+  return y;
 }
 
 }  // namespace jaxsparse::test

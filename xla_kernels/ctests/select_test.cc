@@ -56,7 +56,7 @@ void expect_kept(const Responses<A>& got, const Items<A>& want) {
   }
 }
 
-enum class Flavour { kNormal, kFewDistinct, kAllEqual, kSpecial, kClose };
+enum class Flavour { kNormal, kFewDistinct, kAllEqual, kSpecial, kClose, kSomeNaN };
 
 template <class A>
 Items<A> random_items(std::mt19937& random, size_t n, Flavour flavour) {
@@ -85,13 +85,16 @@ Items<A> random_items(std::mt19937& random, size_t n, Flavour flavour) {
       case Flavour::kClose:
         item.value = A(1) + A(random() % 7) * L::epsilon();
         break;
+      case Flavour::kSomeNaN:
+        item.value = random() % 8 ? A(normal(random)) : special[random() % 4];
+        break;
     }
   }
   return items;
 }
 
-constexpr Flavour kFlavours[] = {Flavour::kNormal, Flavour::kFewDistinct, Flavour::kAllEqual, Flavour::kSpecial,
-                                 Flavour::kClose};
+constexpr Flavour kFlavours[] = {Flavour::kNormal,  Flavour::kFewDistinct, Flavour::kAllEqual,
+                                 Flavour::kSpecial, Flavour::kClose,       Flavour::kSomeNaN};
 constexpr Rule kRules[] = {Rule::kValue, Rule::kMagnitude, Rule::kRelu};
 
 template <class A>

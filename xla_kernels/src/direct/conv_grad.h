@@ -266,6 +266,7 @@ template <class T, class Pool>
 void conv_at(Pool& pool, const ConvGrid& grid, const ConvSizes& n, const int32_t* x_keys, const T* x_values,
              const T* kernel, const bool* mask, const int32_t* y_keys, T* y_values, void* workspace) {
   using A = Accum<T>;
+  if (n.batch == 0) return;  // an empty buffer may be null
   auto layout = lay_out_conv<T>(grid, n, workspace, false);
   pack_blocks<T>(pool, layout.blocks, grid, n.in_channels, n.out_channels, kernel, mask, static_cast<const T*>(nullptr));
   const auto blocks = static_cast<int64_t>(layout.blocks.size());
