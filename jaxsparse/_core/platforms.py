@@ -1,7 +1,7 @@
 """An error at lowering for platforms that have no kernels.
 
 XLA would only say that a custom call target is missing, once it compiles. This identity sits in front of every kernel
-call and has a lowering for the platforms that have kernels, and an error for the others.
+call; nothing is left of it in the lowered program.
 """
 
 import jax
@@ -22,27 +22,22 @@ def require_kernels(x: jax.Array) -> jax.Array:
     return _has_kernels_p.bind(x)
 
 
-def _platforms(context) -> tuple[str, ...]:
-    return tuple(context.platforms or context.module_context.platforms)
-
-
-def _lower_supported(context, x):
+def _lower(context, x):
+    platforms = context.platforms or context.module_context.platforms
+    missing = [name for name in platforms if name not in SUPPORTED]
+    if missing:
+        raise NotImplementedError(
+            f"jaxsparse has no kernels for the platform {', '.join(missing)}; "
+            f"it runs on {' and '.join(SUPPORTED)}"
+        )
     # A program may be exported for CUDA on a machine that has none.
     exporting = context.module_context.lowering_parameters.for_export
     cuda = xla_kernels.available()["cuda"]
-    if "cuda" in _platforms(context) and not cuda.usable and not exporting:
+    if "cuda" in platforms and not cuda.usable and not exporting:
         raise NotImplementedError(f"jaxsparse has no CUDA kernels here; {cuda.detail}")
     return [x]
 
 
-def _lower_unsupported(context, x):
-    missing = [name for name in _platforms(context) if name not in SUPPORTED]
-    raise NotImplementedError(
-        f"jaxsparse has no kernels for the platform {', '.join(missing)}; "
-        f"it runs on {' and '.join(SUPPORTED)}"
-    )
-
-
-mlir.register_lowering(_has_kernels_p, _lower_unsupported)
-for _name in SUPPORTED:
-    mlir.register_lowering(_has_kernels_p, _lower_supported, platform=_name)
+mlir.register_lowering(
+    _has_kernels_p, _lower
+)  # one rule for all: programs for several platforms do not branch
