@@ -41,7 +41,7 @@ struct Threshold {
 template <class A>
 Threshold<A> kth_largest(const Responses<A>& a, const Responses<A>& b, int64_t k, Rule rule) {
   using R = Rank<A>;
-  constexpr int kBins = 2048;
+  constexpr R kMaxBins = 2048;
   R low = ~R{0}, high = 0;
   for (const Responses<A>* list : {&a, &b}) {
     for (int64_t i = 0; i < list->n; ++i) {
@@ -50,11 +50,13 @@ Threshold<A> kth_largest(const Responses<A>& a, const Responses<A>& b, int64_t k
       high = std::max(high, rank);
     }
   }
-  uint32_t histogram[2][kBins];  // two, so that neighbours with one bin do not wait for each other
+  uint32_t histogram[2][kMaxBins];  // two, so that neighbours with one bin do not wait for each other
+  R bins = 64;                      // a short list is not worth a long histogram
+  while (bins < static_cast<R>(a.n + b.n) && bins < kMaxBins) bins *= 2;
   for (int64_t remaining = k;;) {
     int shift = 0;
-    while (((high - low) >> shift) >= kBins) ++shift;
-    std::memset(histogram, 0, sizeof histogram);
+    while (((high - low) >> shift) >= bins) ++shift;
+    for (auto& half : histogram) std::memset(half, 0, sizeof(uint32_t) * bins);
     const R span = high - low;
     for (const Responses<A>* list : {&a, &b}) {
       for (int64_t i = 0; i < list->n; ++i) {
