@@ -148,8 +148,13 @@ TEST(ConvGrid, RefusesWhatItCannotIndex) {
   EXPECT_THROW(ConvGrid{test::geometry({1, 1}, {65536, 32768}, {1, 1}, {1, 1}, {0, 0}, {1, 1})}, std::invalid_argument);
   EXPECT_THROW(ConvGrid{test::geometry({9, 9}, {9, 9}, {1 << 13, 1 << 13}, {1, 1}, {0, 0}, {1, 1})},
                std::invalid_argument);
+  EXPECT_THROW(ConvGrid{test::geometry({9}, {9}, {int64_t{1} << 40}, {1 << 20}, {0}, {1})}, std::invalid_argument);
+  EXPECT_NO_THROW(ConvGrid{test::geometry({9}, {9}, {1 << 20}, {1 << 20}, {0}, {1})});
   const int64_t huge = std::numeric_limits<int64_t>::max();
   EXPECT_THROW(ConvGrid{test::geometry({9, 9}, {9, 9}, {3, 3}, {1, 1}, {0, 0}, {huge, huge})}, std::invalid_argument);
+  EXPECT_THROW(ConvGrid{test::geometry({9}, {huge}, {3}, {1}, {0}, {1})}, std::invalid_argument);
+  EXPECT_THROW(ConvGrid{test::geometry({9}, {9}, {3}, {1}, {huge}, {1})}, std::invalid_argument);
+  EXPECT_THROW(ConvGrid{test::geometry({9}, {9}, {3}, {1}, {-huge}, {1})}, std::invalid_argument);
   EXPECT_NO_THROW(ConvGrid{test::geometry({9, 9}, {9, 9}, {3, 3}, {1, 1}, {0, 0}, {1, 100000})});
 }
 

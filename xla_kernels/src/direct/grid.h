@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <stdexcept>
 #include <vector>
 
@@ -43,11 +44,10 @@ class ConvGrid {
  public:
   ConvGrid() = default;
   explicit ConvGrid(const ConvGeometry& geometry) : g_(geometry) {
+    check_sizes();
     const int d = g_.dims;
     in_volume_ = out_volume_ = total_ = 1;
     for (int i = d - 1; i >= 0; --i) {
-      if (g_.in[i] < 1 || g_.out[i] < 1 || g_.kernel[i] < 1 || g_.stride[i] < 1 || g_.dilation[i] < 1)
-        throw std::invalid_argument("shapes, strides and dilations must be at least 1");
       const int64_t reach = checked_product(g_.kernel[i] - 1, g_.dilation[i]) / g_.stride[i];
       extent_[i] = g_.out[i] + reach;
       unit_[i] = total_;
@@ -57,7 +57,6 @@ class ConvGrid {
       out_volume_ = checked_product(out_volume_, g_.out[i]);
       max_offset_ += reach * unit_[i];
     }
-    constexpr int64_t kKeyLimit = std::numeric_limits<int32_t>::max();
     if (in_volume_ > kKeyLimit || out_volume_ > kKeyLimit)
       throw std::invalid_argument("a volume must have at most 2^31 - 1 voxels");
     find_residues();
@@ -170,15 +169,29 @@ class ConvGrid {
   }
 
  private:
+  static constexpr int64_t kKeyLimit = std::numeric_limits<int32_t>::max();
+  static constexpr int64_t kLargest = int64_t{1} << 60;
+
+  void check_sizes() const {
+    int64_t taps = 1;
+    for (int i = 0; i < g_.dims; ++i) {
+      if (g_.in[i] < 1 || g_.out[i] < 1 || g_.kernel[i] < 1 || g_.stride[i] < 1 || g_.dilation[i] < 1)
+        throw std::invalid_argument("shapes, strides and dilations must be at least 1");
+      if (g_.in[i] > kKeyLimit || g_.out[i] > kKeyLimit)
+        throw std::invalid_argument("a volume must have at most 2^31 - 1 voxels");
+      if (g_.pad[i] < -kLargest || g_.pad[i] > kLargest)
+        throw std::invalid_argument("a padding is out of range");
+      taps = checked_product(taps, g_.kernel[i]);
+    }
+    if (taps > (1 << 24)) throw std::invalid_argument("a kernel must have at most 2^24 taps");
+  }
+  // The residues of taps 0, 1, 2 ... repeat after stride / gcd(stride, dilation).
   void find_residues() {
     classes_ = 1;
     for (int i = 0; i < g_.dims; ++i) {
-      for (int64_t k = 0; k < g_.kernel[i]; ++k) {
-        const int64_t residue = (k * g_.dilation[i]) % g_.stride[i];
-        if (std::find(residues_[i].begin(), residues_[i].end(), residue) == residues_[i].end())
-          residues_[i].push_back(residue);
-        if (g_.stride[i] == 1) break;
-      }
+      const int64_t period = g_.stride[i] / std::gcd(g_.stride[i], g_.dilation[i]);
+      for (int64_t k = 0; k < std::min(g_.kernel[i], period); ++k)
+        residues_[i].push_back(k * g_.dilation[i] % g_.stride[i]);
       if (checked_product(classes_, static_cast<int64_t>(residues_[i].size())) > (1 << 20))
         throw std::invalid_argument("this convolution has more than 2^20 stride classes");
       classes_ *= static_cast<int>(residues_[i].size());
@@ -186,20 +199,18 @@ class ConvGrid {
   }
   void list_taps() {
     int64_t count = 1;
-    for (int i = 0; i < g_.dims; ++i) count = checked_product(count, g_.kernel[i]);
-    if (count > (1 << 24)) throw std::invalid_argument("a kernel must have at most 2^24 taps");
+    for (int i = 0; i < g_.dims; ++i) count *= g_.kernel[i];
     taps_.reserve(static_cast<size_t>(count));
     for (int64_t n = 0; n < count; ++n) {
       Tap tap{0, 0};
       int64_t rest = n;
       int factor = 1;
       for (int i = g_.dims - 1; i >= 0; --i) {
-        const int64_t at = (rest % g_.kernel[i]) * g_.dilation[i];
+        const int64_t k = rest % g_.kernel[i], at = k * g_.dilation[i];
         rest /= g_.kernel[i];
-        const auto& list = residues_[i];
-        tap.residue_class +=
-            factor * static_cast<int>(std::find(list.begin(), list.end(), at % g_.stride[i]) - list.begin());
-        factor *= static_cast<int>(list.size());
+        const auto residues = static_cast<int64_t>(residues_[i].size());
+        tap.residue_class += factor * static_cast<int>(k % residues);
+        factor *= static_cast<int>(residues);
         tap.offset += (at / g_.stride[i]) * unit_[i];
       }
       taps_.push_back(tap);
