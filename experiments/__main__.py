@@ -20,7 +20,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_train(commands)
     _add_benchmark(commands)
-    options = parser.parse_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
+    # argparse gives up on KEY=VALUE behind an option.
+    stray = [text for text in rest if text.startswith("-") or "=" not in text]
+    if stray or (rest and not hasattr(options, "overrides")):
+        parser.error(f"unrecognized arguments: {' '.join(stray or rest)}")
+    if rest:
+        options.overrides += rest
     try:
         return options.run(options)
     except UserError as error:

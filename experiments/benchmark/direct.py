@@ -142,7 +142,7 @@ def _measure(options: argparse.Namespace, results: Results) -> None:
         console.print(f"[bold]{group}[/bold]")
         for row in measure_group(group, wanted, peers, effort, ceilings):
             results.put({**row, "run": run_id})
-            console.print(f"  {row_line(row)}")
+            console.print(f"  {row_line(row)}", soft_wrap=True)
         results.save()
     _print_verdicts(console, results)
 

@@ -48,7 +48,8 @@ class Effort:
       seconds: aim for the sum of a function's samples.
       repeats: bounds on the number of samples.
       sample: a sample repeats a short call until it takes about as long.
-      slow: a call longer than this gets only the smallest number of samples, ten times longer only two.
+      slow: a call longer than this gets only the smallest number of samples, ten times longer only
+        one, the first.
     """
 
     seconds: float = 2.0
@@ -81,7 +82,10 @@ def alternate(
             firsts[name] = _seconds(call, 1)
         else:
             firsts[name] = cold[name]
-        single[name] = min(_seconds(call, 1) for _ in range(3 if firsts[name] < 0.3 else 1))
+        if firsts[name] > 10 * effort.slow:  # compilation is a small part of that
+            single[name] = firsts[name]
+        else:
+            single[name] = min(_seconds(call, 1) for _ in range(3 if firsts[name] < 0.3 else 1))
     dropped = {
         name
         for name, family in rivals.items()
@@ -117,7 +121,7 @@ def _seconds(call: Call, count: int) -> float:
 def _repeats(single: float, effort: Effort) -> int:
     low, high = effort.repeats
     if single > effort.slow:
-        return low if single < 10 * effort.slow else 2
+        return low if single < 10 * effort.slow else 1
     return max(low, min(high, int(effort.seconds / max(single, effort.sample))))
 
 

@@ -23,10 +23,21 @@ def test_help(capsys, arguments):
 def test_train(tmp_path, capsys):
     result = tmp_path / "results" / "digits.json"
     arguments = ["--run-dir", str(tmp_path / "run"), "--result", str(result)]
-    assert main(["train", "configs/digits.yaml", *SMALL, *arguments]) == 0
+    assert main(["train", "configs/digits.yaml", SMALL[0], *arguments, *SMALL[1:]]) == 0
     assert json.loads(result.read_text())["name"] == "digits"
     output = capsys.readouterr().out
     assert "test accuracy" in output and "run folder" in output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["train", "configs/digits.yaml", "--fast"], ["benchmark", "direct", "a=1"], ["walk"], []],
+)
+def test_unknown_arguments(capsys, arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage: python -m experiments" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
