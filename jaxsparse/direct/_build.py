@@ -39,7 +39,7 @@ def from_coords(
     name = "from_coords"
     shape = windows.spatial_shape(name, spatial_shape)
     batch_size = checks.integer(name, "batch_size", batch_size, minimum=1)
-    coords = _coords(coords)
+    given, coords = coords, _coords(coords)
     wording = f"of shape [N, {1 + len(shape)}]: batch element and {len(shape)} coordinates"
     if coords.ndim != 2 or coords.shape[1] != 1 + len(shape):
         raise ValueError(expected(name, "coords", wording, f"shape {coords.shape}"))
@@ -52,7 +52,7 @@ def from_coords(
     group, key, live, outside = locate(
         coords, _count(count, rows), batch_size=batch_size, spatial_shape=shape
     )
-    _check_inside(coords, outside, (batch_size, *shape))
+    _check_inside(given, outside, (batch_size, *shape))
     rows = Rows(group, key, live, values)
     keys, values, nnz = _pack(
         name, "coords", rows, batch_size, shape, capacity, density, select, duplicates
@@ -141,7 +141,7 @@ def _count(count: Any, rows: int) -> jax.Array:
     return count.astype(jnp.int32)
 
 
-def _check_inside(coords, outside, limits) -> None:
+def _check_inside(coords: Any, outside: jax.Array, limits: tuple[int, ...]) -> None:
     where = concrete(outside)
     if where is not None and where.any():
         row = int(np.flatnonzero(where)[0])

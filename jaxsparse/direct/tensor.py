@@ -320,6 +320,9 @@ class SparseTensor:
                 raise TypeError(expected("from_entries", name, "of dtype int32", given.dtype))  # pyright: ignore
         keys = checks.array("from_entries", "keys", keys)
         values = checks.array("from_entries", "values", values)
+        if keys.ndim != 3:
+            what = f"shape {keys.shape}"
+            raise ValueError(expected("from_entries", "keys", "of rank 3, [B, C, K]", what))
         volume = math.prod(shape)
         if nnz is None:
             nnz = jnp.sum(entries.is_stored(keys, volume), axis=-1, dtype=jnp.int32)
@@ -352,6 +355,9 @@ def check_tensor(function: str, argument: str, x: Any) -> None:
     """Raises unless ``x`` is a ``SparseTensor`` whose arrays fit together, as far as shapes and dtypes tell."""
     if not isinstance(x, SparseTensor):
         raise TypeError(expected(function, argument, "a direct.SparseTensor", type(x).__name__))
+    if not isinstance(x.spatial_shape, tuple):
+        what = repr(x.spatial_shape)
+        raise TypeError(expected(function, f"{argument}.spatial_shape", "a tuple", what))
     windows.spatial_shape(function, x.spatial_shape)
     for name, rank in (("keys", 3), ("values", 3), ("nnz", 2)):
         field = getattr(x, name)
