@@ -1,11 +1,14 @@
 """The command line: help everywhere, errors in one line, a run from end to end."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from experiments.__main__ import main
 
+CONFIGS = Path(__file__).parents[2] / "configs"
+DIGITS, MNIST = str(CONFIGS / "digits.yaml"), str(CONFIGS / "mnist.yaml")
 SMALL = ["model.hidden=16", "train.epochs=1", "train.batch_size=479"]
 
 
@@ -23,7 +26,7 @@ def test_help(capsys, arguments):
 def test_train(tmp_path, capsys):
     result = tmp_path / "results" / "digits.json"
     arguments = ["--run-dir", str(tmp_path / "run"), "--result", str(result)]
-    assert main(["train", "configs/digits.yaml", SMALL[0], *arguments, *SMALL[1:]]) == 0
+    assert main(["train", DIGITS, SMALL[0], *arguments, *SMALL[1:]]) == 0
     assert json.loads(result.read_text())["name"] == "digits"
     output = capsys.readouterr().out
     assert "test accuracy" in output and "run folder" in output
@@ -31,7 +34,7 @@ def test_train(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["train", "configs/digits.yaml", "--fast"], ["benchmark", "direct", "a=1"], ["walk"], []],
+    [["train", DIGITS, "--fast"], ["benchmark", "direct", "a=1"], ["walk"], []],
 )
 def test_unknown_arguments(capsys, arguments):
     with pytest.raises(SystemExit) as stop:
@@ -44,10 +47,10 @@ def test_unknown_arguments(capsys, arguments):
     ("arguments", "message"),
     [
         (["configs/nothing.yaml"], "cannot read the configuration"),
-        (["configs/digits.yaml", "train.epoch=1"], "did you mean 'train.epochs'?"),
-        (["configs/mnist.yaml"], "data.root is not set"),
-        (["configs/digits.yaml", "--resume"], "--resume needs --run-dir"),
-        (["configs/digits.yaml", "train.batch_size=5000"], "only 1437 images"),
+        ([DIGITS, "train.epoch=1"], "did you mean 'train.epochs'?"),
+        ([MNIST], "data.root is not set"),
+        ([DIGITS, "--resume"], "--resume needs --run-dir"),
+        ([DIGITS, "train.batch_size=5000"], "only 1437 images"),
     ],
 )
 def test_errors_are_one_message(capsys, arguments, message):
