@@ -7,7 +7,7 @@ from typing import Any
 
 
 def pairwise(
-    factors: dict[str, Sequence[Any]], seed: int = 0, tries: int = 30
+    factors: dict[str, Sequence[Any]], seed: int = 0, tries: int = 10
 ) -> list[dict[str, Any]]:
     """Cases over `factors` such that every two values of every two factors meet in at least one case.
 

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 
 from tests import oracle
 from tests.direct.common import DTYPES
@@ -56,6 +57,15 @@ def label(case) -> str:
     return "-".join(str(v) for v in case.values()).replace(" ", "")
 
 
+def parameters(cases, core_every: int = 6) -> list:
+    """For `pytest.mark.parametrize`; one case in `core_every` runs on every stack and under the sanitizers."""
+    core = [pytest.mark.core, pytest.mark.asan]
+    return [
+        pytest.param(f, id=label(f), marks=core if i % core_every == 0 else [])
+        for i, f in enumerate(cases)
+    ]
+
+
 def case_of(f: dict[str, Any], rng) -> Case:
     dims, dtype = f["dims"], f["dtype"]
     kernel_shape = {"mixed": MIXED_KERNEL, 5: FIVE}.get(f["kernel"], {dims: (f["kernel"],) * dims})
@@ -90,7 +100,7 @@ def case_of(f: dict[str, Any], rng) -> Case:
     if f["values"] == "non-finite":
         kernel[rng.random(weights) < 0.02] = np.inf
     unit = number(
-        rng, (f["out_channels"],), "subnormal" if f["values"] == "subnormal" else "", dtype
+        rng, (f["out_channels"],), "subnormal" if f["values"] == "subnormal" else "integers", dtype
     )
     mask = {"none": None, "half": rng.random(weights) < 0.5, "all": np.zeros(weights, bool)}
     capacity = {"cut": max(1, out_volume // 3), "volume": out_volume, "above": out_volume + 3}

@@ -22,10 +22,8 @@ from tests.direct.common import (
     random_input,
     tensor,
 )
-from tests.direct.grid import GRID, SMALLEST, case_of, label
+from tests.direct.grid import GRID, SMALLEST, case_of, parameters
 from tests.fma import fma32
-
-CORE = GRID[::6]
 
 
 def conv(x, kernel, bias=None, mask=None, **static):
@@ -37,10 +35,7 @@ def conv(x, kernel, bias=None, mask=None, **static):
         )
 
 
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(f, id=label(f), marks=[pytest.mark.core] * (f in CORE)) for f in GRID],
-)
+@pytest.mark.parametrize("case", parameters(GRID))
 def test_conv_equals_the_oracle(case, rng):
     c = case_of(case, rng)
     expected = oracle.conv(c.x, c.kernel, c.bias, mask=c.mask, **c.window, **c.selection)
@@ -310,3 +305,17 @@ def test_selection_among_millions_of_voxels(select, rng):
             expected = oracle.conv(x, kernel, select=select, capacity=y.capacity)
             np.testing.assert_array_equal(y.keys, expected.keys, err_msg=name)
             assert_same(y, expected)
+
+
+def test_selection_where_a_sample_of_places_misleads(rng):
+    """All strong values in one short range of keys, and a few places more: whoever looks at a part of the volume and
+    finds that range expects many more of them."""
+    volume = 2_100_000
+    keys = np.flatnonzero(rng.random(volume) < 0.03)
+    run = jax.jit(lambda x: direct.conv(x, ONE, capacity=300))
+    for start in rng.choice(volume - 8192, 16):
+        inside = (keys >= start) & (keys < start + 8192)
+        values = np.where(inside, 1000.0, 1.0) + rng.integers(0, 900, len(keys))
+        assert inside.sum() < 300
+        x = entries((volume,), [[keys]], [[values]])
+        assert_same(run(tensor(x)), oracle.conv(x, ONE, capacity=300))

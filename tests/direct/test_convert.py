@@ -8,7 +8,7 @@ import pytest
 from jaxsparse.direct import SparseTensor
 from tests import oracle
 from tests.direct.common import DTYPES, F32, assert_equal, assert_same, precision
-from tests.direct.grid import label, number
+from tests.direct.grid import number, parameters
 from tests.pairwise import pairwise
 
 SPATIAL = {1: (11,), 2: (5, 6), 3: (4, 3, 5), 4: (3, 4, 2, 3)}
@@ -35,18 +35,12 @@ def arrange(f, rng):
     return x, {"select": f["select"], "capacity": sizes.get(f["capacity"], f["capacity"])}
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(f, id=label(f), marks=[pytest.mark.core] * (i % 6 == 0))
-        for i, f in enumerate(GRID)
-    ],
-)
+@pytest.mark.parametrize("case", parameters(GRID))
 def test_there_and_back_and_the_gradients(case, rng):
     dense, static = arrange(case, rng)
     expected = oracle.from_dense(dense, **static)
-    g_values = number(rng, expected.values.shape, "", case["dtype"])
-    g_dense = number(rng, dense.shape, "", case["dtype"])
+    g_values = number(rng, expected.values.shape, "integers", case["dtype"])
+    g_dense = number(rng, dense.shape, "integers", case["dtype"])
 
     @jax.jit
     def run(dense, g_values, g_dense):

@@ -17,7 +17,7 @@ from tests.direct.common import (
     random_input,
     tensor,
 )
-from tests.direct.grid import case_of, label, number
+from tests.direct.grid import case_of, number, parameters
 from tests.pairwise import pairwise
 
 GRID = pairwise(
@@ -53,13 +53,7 @@ def max_pool(x, window, strides=None, capacity=None, g=None):
         return run(tensor(x), None if g is None else jnp.asarray(g))
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(f, id=label(f), marks=[pytest.mark.core] * (i % 6 == 0))
-        for i, f in enumerate(GRID)
-    ],
-)
+@pytest.mark.parametrize("case", parameters(GRID))
 def test_max_pool_equals_the_oracle(case, rng):
     x = case_of(case | REST, rng).x
     dims = case["dims"]
@@ -72,7 +66,7 @@ def test_max_pool_equals_the_oracle(case, rng):
     if capacity == "default":  # the input's, made explicit where windows overlap
         capacity = None if strides is None else x.keys.shape[-1]
     expected, source = oracle.max_pool(x, window, strides, capacity)
-    g = number(rng, expected.values.shape, "", case["dtype"])
+    g = number(rng, expected.values.shape, "integers", case["dtype"])
     y, gx = max_pool(x, window, strides, capacity, g)
     assert_same(y, expected)
     assert_equal(gx, oracle.put_add(g, source, x.keys.shape[-1]))

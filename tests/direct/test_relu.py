@@ -8,7 +8,7 @@ import pytest
 from jaxsparse import direct
 from tests import oracle
 from tests.direct.common import DTYPES, F32, assert_equal, assert_same, entries, precision, tensor
-from tests.direct.grid import case_of, label, number
+from tests.direct.grid import case_of, number, parameters
 from tests.direct.test_max_pool import REST
 from tests.pairwise import pairwise
 
@@ -38,17 +38,11 @@ def relu(x, g):
         return run(tensor(x), jnp.asarray(g))
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(f, id=label(f), marks=[pytest.mark.core] * (i % 4 == 0))
-        for i, f in enumerate(GRID)
-    ],
-)
+@pytest.mark.parametrize("case", parameters(GRID))
 def test_relu_equals_the_oracle(case, rng):
     x = case_of(case | REST, rng).x
     expected, source = oracle.relu(x)
-    g = number(rng, x.values.shape, "", case["dtype"])
+    g = number(rng, x.values.shape, "integers", case["dtype"])
     y, gx = relu(x, g)
     assert_same(y, expected)
     assert_equal(gx, oracle.put_add(g, source, x.keys.shape[-1]))

@@ -22,7 +22,7 @@ from tests.direct.common import (
     random_input,
     tensor,
 )
-from tests.direct.grid import label
+from tests.direct.grid import parameters
 from tests.pairwise import pairwise
 
 
@@ -160,7 +160,7 @@ POINTS = pairwise(
 SPATIAL = {1: (17,), 2: (3, 5), 3: (2, 3, 3), 4: (2, 1, 3, 2)}
 
 
-@pytest.mark.parametrize("case", POINTS, ids=label)
+@pytest.mark.parametrize("case", parameters(POINTS))
 def test_from_coords_equals_the_oracle(case, rng):
     spatial, n, batch = SPATIAL[case["dims"]], case["rows"], case["batch"]
     volume = int(np.prod(spatial))
