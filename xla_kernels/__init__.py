@@ -6,7 +6,9 @@ handlers to ``jax.ffi``. It starts no backend: JAX keeps the handlers until one 
 
 import dataclasses
 import importlib
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 import jax
@@ -14,14 +16,6 @@ import jax
 __all__ = ["Backend", "available", "isa", "targets", "workspace_bytes"]
 
 PREFIX = "jaxsparse_direct_"
-
-# Handlers carry the version of the FFI headers they were built with, and a runtime that is older refuses them at its
-# first use, with all of its backend. So an old jax is turned away here.
-OLDEST_JAX = (0, 10, 0)
-if jax.__version_info__ < OLDEST_JAX:
-    raise ImportError(
-        f"jaxsparse needs jax {'.'.join(map(str, OLDEST_JAX))} or newer, found {jax.__version__}"
-    )
 
 try:
     _cpu = importlib.import_module("xla_kernels._cpu")
@@ -32,6 +26,28 @@ except ImportError as error:
         "compiler, CMake comes along. After a plain `pip install .` run Python outside of the "
         "checkout, whose folders hide the installed ones."
     ) from error
+
+
+def _check_ffi_version(module: ModuleType) -> None:
+    """Turns away a module that was built with FFI headers newer than this jax has.
+
+    The runtime would refuse its handlers at the first use of JAX, and with them the whole backend.
+    """
+    header = Path(jax.ffi.include_dir(), "xla", "ffi", "api", "c_api.h")
+    if not header.exists():
+        return
+    found = dict(re.findall(r"#define XLA_FFI_API_(MAJOR|MINOR) (\d+)", header.read_text()))
+    runtime = int(found["MAJOR"]), int(found["MINOR"])
+    built = getattr(module, "ffi_api_version", lambda: (0, 0))()
+    if built > runtime:
+        raise ImportError(
+            f"{module.__name__} was built with version {built[0]}.{built[1]} of XLA's FFI, and jax "
+            f"{jax.__version__} has {runtime[0]}.{runtime[1]}. Build it again for this jax: "
+            "`pip install --force-reinstall --no-deps --editable .`"
+        )
+
+
+_check_ffi_version(_cpu)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +65,9 @@ class Backend:
 
 def _load_cuda() -> tuple[ModuleType | None, str]:
     try:
-        return importlib.import_module("xla_kernels._cuda"), "loaded"
+        module = importlib.import_module("xla_kernels._cuda")
+        _check_ffi_version(module)
+        return module, "loaded"
     except ModuleNotFoundError:
         return None, "not built: no CUDA compiler was found when jaxsparse was installed"
     except ImportError as error:

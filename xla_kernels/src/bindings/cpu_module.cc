@@ -113,6 +113,7 @@ NB_MODULE(_cpu, m) {
 #undef JAXSPARSE_ADD_HANDLER
     return out;
   });
+  m.def("ffi_api_version", [] { return nb::make_tuple(XLA_FFI_API_MAJOR, XLA_FFI_API_MINOR); });
   m.def("isa", [] { return std::string(jaxsparse::instruction_set()); });
   m.def("conv_workspace_bytes", &jaxsparse::conv_workspace_bytes, "op"_a, nb::kw_only(), "spatial_shape"_a,
         "out_shape"_a, "kernel_shape"_a, "strides"_a, "padding"_a, "dilation"_a, "in_channels"_a, "out_channels"_a,

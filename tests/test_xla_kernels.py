@@ -1,0 +1,95 @@
+"""The package that loads the compiled modules and hands their handlers to JAX."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import xla_kernels
+
+pytestmark = pytest.mark.core
+
+CONV = {
+    "spatial_shape": (8, 9),
+    "out_shape": (8, 9),
+    "kernel_shape": (3, 3),
+    "strides": (1, 1),
+    "padding": (1, 1, 1, 1),
+    "dilation": (1, 1),
+    "in_channels": 2,
+    "out_channels": 3,
+    "capacity": 10,
+    "out_capacity": 20,
+    "itemsize": 4,
+}
+POOL = {
+    "spatial_shape": (8, 9),
+    "out_shape": (4, 5),
+    "window": (2, 2),
+    "strides": (2, 2),
+    "capacity": 10,
+    "out_capacity": 10,
+    "itemsize": 4,
+}
+SIZES = {
+    "conv": CONV,
+    "conv_at": CONV,
+    "conv_input_grad": CONV,
+    "conv_kernel_grad": CONV,
+    "max_pool": POOL,
+    "from_dense": {"spatial_shape": (8, 9), "channels": 2, "out_capacity": 10, "itemsize": 4},
+    "put_add": {"capacity": 10, "itemsize": 4},
+    "to_dense": {},
+    "gather_dense": {},
+    "channel_sum": {},
+    "relu": {},
+    "take": {},
+}
+
+
+def test_every_target_has_a_workspace_size():
+    assert [xla_kernels.PREFIX + op for op in sorted(SIZES)] == xla_kernels.targets()
+    for op, sizes in SIZES.items():
+        size = xla_kernels.workspace_bytes(op, **sizes)
+        assert isinstance(size, int) and size >= 0
+
+
+@pytest.mark.parametrize("op", [op for op, sizes in SIZES.items() if sizes])
+def test_workspace_needs_every_size(op):
+    for left_out in SIZES[op]:
+        sizes = {name: size for name, size in SIZES[op].items() if name != left_out}
+        with pytest.raises(TypeError):
+            xla_kernels.workspace_bytes(op, **sizes)
+
+
+def test_workspace_of_nothing_known():
+    with pytest.raises(ValueError, match="op must be one of"):
+        xla_kernels.workspace_bytes("convolve")
+    with pytest.raises(TypeError, match="takes no sizes"):
+        xla_kernels.workspace_bytes("relu", capacity=3)
+
+
+def test_what_is_available():
+    backends = xla_kernels.available()
+    assert set(backends) == {"cpu", "cuda"}
+    assert backends["cpu"].usable and backends["cpu"].detail == xla_kernels.isa()
+    assert backends["cuda"].detail
+
+
+def test_a_module_for_a_newer_jax_is_turned_away():
+    module = ModuleType("xla_kernels._future")
+    module.ffi_api_version = lambda: (0, 99)
+    with pytest.raises(ImportError, match=r"built with version 0\.99 of XLA's FFI.*Build it again"):
+        xla_kernels._check_ffi_version(module)
+
+
+def test_without_the_compiled_module_the_error_says_how_to_build(monkeypatch):
+    monkeypatch.setitem(sys.modules, "xla_kernels._cpu", None)
+    source = Path(xla_kernels.__file__)
+    spec = importlib.util.spec_from_file_location(
+        "copy", source, submodule_search_locations=[str(source.parent)]
+    )
+    with pytest.raises(ImportError, match=r"xla_kernels\._cpu cannot .*pip install --editable \."):
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
