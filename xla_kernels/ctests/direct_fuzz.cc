@@ -48,7 +48,10 @@ template <class T>
 bool all_same(const std::vector<T>& a, const std::vector<T>& b) {
   if (a.size() != b.size()) return false;
   for (size_t i = 0; i < a.size(); ++i)
-    if (!same(a[i], b[i])) return false;
+    if (!same(a[i], b[i])) {
+      std::fprintf(stderr, "slot %zu: %a, not %a\n", i, double(to_accum(a[i])), double(to_accum(b[i])));
+      return false;
+    }
   return true;
 }
 

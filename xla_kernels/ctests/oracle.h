@@ -160,7 +160,7 @@ Lists<T> conv_plainly(const Problem<T>& p, int64_t out_capacity, Rule rule) {
   return y;
 }
 
-// Values at the stored keys of y.
+// Values at the stored keys of y; a zero is +0.
 template <class T>
 std::vector<T> conv_at_plainly(const Problem<T>& p, const Lists<T>& y) {
   const PlainGeometry g(p.geometry);
@@ -169,7 +169,7 @@ std::vector<T> conv_at_plainly(const Problem<T>& p, const Lists<T>& y) {
   for (int64_t list = 0; list < y.batch * y.channels; ++list)
     for (int64_t i = 0; i < y.stored(list); ++i)
       values[static_cast<size_t>(list * y.capacity + i)] =
-          from_accum<T>(response(p, g, slots, list / y.channels, list % y.channels, y.key(list, i)));
+          from_accum<T>(response(p, g, slots, list / y.channels, list % y.channels, y.key(list, i)) + Accum<T>{0});
   return values;
 }
 

@@ -306,7 +306,8 @@ void conv_at(Pool& pool, const ConvGrid& grid, const ConvSizes& n, const int32_t
           for (; key < end; ++key) {
             const int64_t cell = grid.output_cell(*key) - begin;
             if (cell >= layout.tile_size) break;
-            y_values[at + (key - keys)] = from_accum<T>(tile.cells[cell * block.lanes + l]);
+            // An underflow can leave -0, which a masked weight's step would turn into +0: always +0.
+            y_values[at + (key - keys)] = from_accum<T>(tile.cells[cell * block.lanes + l] + A{0});
           }
         }
         for (int64_t i = 0; i < list.n; ++i)
