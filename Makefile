@@ -84,6 +84,7 @@ format: $(TEST_VENV)/.tools ## Let ruff and clang-format rewrite the files
 # Debian: apt-get install cmake ninja-build libgtest-dev clang-16 libclang-rt-16-dev
 CTEST_CMAKE = cmake -S xla_kernels -G Ninja -DJAXSPARSE_MODULE=OFF -DJAXSPARSE_CUDA=OFF -DJAXSPARSE_WERROR=ON
 CTEST = ctest --output-on-failure -j $(JOBS)
+SANITIZER_CMAKE = -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO='-O1 -g1'
 SANITIZER_ENV = ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
 
 .PHONY: cpp-test cpp-asan cpp-tsan fuzz fuzz-short
@@ -93,21 +94,21 @@ cpp-test: ## C++ unit tests, and the check of the instruction-set objects
 	$(CTEST) --test-dir build/ctests
 
 cpp-asan: ## C++ unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	$(CTEST_CMAKE) -B build/ctests-asan -DJAXSPARSE_TESTS=ON -DJAXSPARSE_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo
+	$(CTEST_CMAKE) -B build/ctests-asan -DJAXSPARSE_TESTS=ON -DJAXSPARSE_SANITIZE=address,undefined $(SANITIZER_CMAKE)
 	cmake --build build/ctests-asan
 	$(SANITIZER_ENV) $(CTEST) --test-dir build/ctests-asan
 
 cpp-tsan: ## C++ unit tests under ThreadSanitizer
-	$(CTEST_CMAKE) -B build/ctests-tsan -DJAXSPARSE_TESTS=ON -DJAXSPARSE_SANITIZE=thread -DCMAKE_BUILD_TYPE=RelWithDebInfo
+	$(CTEST_CMAKE) -B build/ctests-tsan -DJAXSPARSE_TESTS=ON -DJAXSPARSE_SANITIZE=thread $(SANITIZER_CMAKE)
 	cmake --build build/ctests-tsan
 	$(SANITIZER_ENV) $(CTEST) --test-dir build/ctests-tsan
 
 fuzz: ## libFuzzer over the kernels, FUZZ_SECONDS each (default: half an hour)
-	$(CTEST_CMAKE) -B build/fuzz -DJAXSPARSE_FUZZ=ON -DJAXSPARSE_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=$(CXX_FUZZ)
+	$(CTEST_CMAKE) -B build/fuzz -DJAXSPARSE_FUZZ=ON -DJAXSPARSE_SANITIZE=address,undefined $(SANITIZER_CMAKE) -DCMAKE_CXX_COMPILER=$(CXX_FUZZ)
 	cmake --build build/fuzz
 	for target in build/fuzz/ctests/*_fuzz; do
 	  corpus=build/fuzz/corpus-$$(basename $$target); mkdir -p $$corpus
-	  $(SANITIZER_ENV) $$target -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 -artifact_prefix=build/fuzz/ $$corpus
+	  $(SANITIZER_ENV) $$target -max_total_time=$(FUZZ_SECONDS) -max_len=512 -len_control=0 -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 -artifact_prefix=build/fuzz/ $$corpus
 	done
 
 fuzz-short: ## The same for twenty seconds each
@@ -137,6 +138,8 @@ python-asan: $(ASAN_VENV)/.installed ## A subset of the Python tests, the module
 # ---- Documents ---------------------------------------------------------------------------------------------------------------
 .PHONY: docs docs-check
 docs: $(TEST_VENV)/.installed ## Write the generated parts of README and docs again from the result files
+	$(TEST_VENV)/bin/python -m tests.argument_table >build/arguments.md
+	mv build/arguments.md docs/arguments.md
 	$(TEST_VENV)/bin/python -m experiments benchmark direct --report
 
 docs-check: ## Fail where a generated part of README or docs is not current
