@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 import jax
 from jax.sharding import PartitionSpec
 
+from jaxsparse._core import manual_axes
+
 Function = Callable[..., tuple[jax.Array, ...]]
 
 
@@ -40,13 +42,7 @@ def call(
     axes = _batch_axes(operands, batched)
 
     def on_one_device(*parts):
-        values = function(*parts)
-        if axes is None:
-            return values
-        return tuple(
-            jax.lax.psum(value, axes) if is_sum else value
-            for value, is_sum in zip(values, summed, strict=True)
-        )
+        return manual_axes.sum_over(axes, function(*parts), summed)
 
     return jax.shard_map(
         on_one_device,

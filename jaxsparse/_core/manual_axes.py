@@ -6,6 +6,8 @@ custom derivative sees are made to vary alike, outside of it, so that JAX sums t
 (the transpose of that cast is the all-reduce).
 """
 
+from collections.abc import Sequence
+
 import jax
 from jax.sharding import ManualAxisType, NamedSharding, PartitionSpec
 
@@ -29,6 +31,16 @@ def unify(*arrays: jax.Array) -> tuple[jax.Array, ...]:
         return jax.lax.pcast(x, missing, to="varying") if missing else x
 
     return tuple(cast(x) for x in arrays)
+
+
+def sum_over(axes, values: Sequence[jax.Array], summed: Sequence[bool]) -> tuple[jax.Array, ...]:
+    """The values, those that are sums over the batch summed over the mesh axes that share it (None: none)."""
+    if axes is None:
+        return tuple(values)
+    return tuple(
+        jax.lax.psum(value, axes) if is_sum else value
+        for value, is_sum in zip(values, summed, strict=True)
+    )
 
 
 def result_type(shape, dtype, axes: frozenset[str]) -> jax.ShapeDtypeStruct:

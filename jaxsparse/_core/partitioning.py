@@ -11,6 +11,8 @@ import jax
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxsparse._core import manual_axes
+
 Function = Callable[..., tuple[jax.Array, ...]]
 
 
@@ -48,13 +50,7 @@ def partitioned(
         axes = _batch_axes(mesh, operands, batched)
 
         def on_one_device(*parts):
-            values = function(*parts)
-            if axes is None:
-                return values
-            return tuple(
-                jax.lax.psum(value, axes) if is_sum else value
-                for value, is_sum in zip(values, summed, strict=True)
-            )
+            return manual_axes.sum_over(axes, function(*parts), summed)
 
         return (
             mesh,

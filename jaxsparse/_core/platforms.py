@@ -38,6 +38,5 @@ def _lower(context, x):
     return [x]
 
 
-mlir.register_lowering(
-    _has_kernels_p, _lower
-)  # one rule for all: programs for several platforms do not branch
+# One rule for all platforms: a program for several of them does not branch.
+mlir.register_lowering(_has_kernels_p, _lower)

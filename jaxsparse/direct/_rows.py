@@ -80,7 +80,7 @@ def pack(
     last = jnp.concatenate([~again, jnp.ones(1, jnp.bool_)])
     merged = _merge(row_values, first, duplicates)
 
-    entry = (live & last)[:, None]  # a voxel's merged value stands in its last row
+    entry = (live & last)[:, None]  # what a voxel amounts to stands in its last row
     score = entries.score(merged, select)
     if select == "relu":
         entry = entry & (score > 0)
@@ -99,7 +99,7 @@ def pack(
     )
     put = {"mode": "drop", "unique_indices": True}
     keys = keys.at[place].set(jnp.broadcast_to(key[:, None], merged.shape), **put)
-    values = values.at[place].set(merged, **put)
+    values = values.at[place].set(merged.astype(dtype), **put)
     nnz = jnp.broadcast_to(nnz, slots[:2])
     return keys, values, nnz, jnp.sum(again, dtype=jnp.int32)
 
@@ -116,7 +116,10 @@ def _sort(rows: Rows, groups: int):
 
 
 def _merge(values: jax.Array, first: jax.Array, duplicates: str) -> jax.Array:
-    """What the rows of a voxel amount to, up to and with each row; the last row of each has the result."""
+    """What the rows of a voxel amount to, up to and with each row; the last row of each has the result.
+
+    Sums are in float32 (or float64): selection acts on them, rounding comes last.
+    """
     if duplicates == "last":
         return values
     if duplicates == "max":
@@ -130,7 +133,7 @@ def _merge(values: jax.Array, first: jax.Array, duplicates: str) -> jax.Array:
         _, winner = _scan_runs(larger, (score, index), first)
         return jnp.take_along_axis(values, winner, axis=0, mode="promise_in_bounds")
     wide = values if values.dtype == jnp.float64 else values.astype(jnp.float32)
-    return _running_sum(wide, first).astype(values.dtype)
+    return _running_sum(wide, first)
 
 
 @custom_vjp(static=0)
