@@ -38,7 +38,9 @@ def test_first_example_in_a_fresh_interpreter():
         [sys.executable, "-c", blocks("README.md")[0]], capture_output=True, text=True, cwd="/"
     )
     assert result.returncode == 0, result.stderr
-    assert re.fullmatch(r"loss \d+\.\d{4}, \d+ bytes, densities found \[.*\]\n", result.stdout, re.S)
+    assert re.fullmatch(
+        r"loss \d+\.\d{4}, \d+ bytes, densities found \[.*\]\n", result.stdout, re.S
+    )
 
 
 def test_links_lead_somewhere():
