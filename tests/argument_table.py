@@ -94,8 +94,10 @@ CONV = conv_rows(
     ("density", "above 1", 2.5, Defined("legal: that many times the volume", keeps(50))),
     ("select", "an unknown word", "strongest", value_error("select must be one of ['value', 'magnitude', 'relu']")),
     ("select", "not a string", 0, type_error("select must be one of")),
+    ("strides", "2^31 - 1", 2**31 - 1, Defined("one output voxel a dimension", lambda y: y.shape == (1, 1, 1, 4))),
     ("strides", "larger than the input", 100, Defined("one output voxel a dimension", lambda y: y.shape == (1, 1, 1, 4))),
     ("padding", "an integer", 2, Defined("that many voxels on every side", lambda y: y.shape == (1, 6, 7, 4))),
+    ("padding", "so that no voxel is left but padding", ((2**31 - 1, 5 - 2**31), (0, 0)), Defined("no entries", lambda y: y.shape == (1, 6, 3, 4) and not y.nnz.any())),
     ("padding", "negative", ((-1, 1), (0, -2)), Defined("the input is cropped", lambda y: y.shape == (1, 2, 1, 4))),
 )  # fmt: skip
 

@@ -16,13 +16,14 @@ FIVE = {1: (5,), 2: (5, 5), 3: (5, 5, 5), 4: (5, 5, 1, 1)}  # 5^4 taps say no mo
 EXPLICIT = {
     "asymmetric": ((2, 0), (0, 3), (1, 2), (0, 1)),
     "negative": ((-1, 2), (1, -1), (2, -1), (1, 1)),
+    "cropped": ((1, -2), (0, -1), (2, -1), (0, -1)),
 }
 
 FACTORS = {
     "dims": (1, 2, 3, 4),
     "kernel": (1, 2, 3, 5, "mixed"),
     "strides": (1, 2, (2, 1, 3, 2)),
-    "padding": ("SAME", "VALID", "asymmetric", "negative"),
+    "padding": ("SAME", "VALID", "asymmetric", "negative", "cropped"),
     "dilation": (1, 2, (1, 3, 2, 1)),
     "in_channels": (1, 3, 17),
     "out_channels": (1, 3, 17),

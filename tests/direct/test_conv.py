@@ -246,6 +246,8 @@ LARGE = {  # many tiles of keys, many channels, long rows, rows of one voxel, ma
     "long kernel": ((400, 3), (150, 1), 2, 3, 0.05, {}),
     "wide kernel": ((3, 400), (2, 130), 2, 3, 0.05, {"strides": (1, 3)}),
     "far taps": ((500, 40), (3, 3), 2, 3, 0.05, {"kernel_dilation": (200, 19)}),
+    "taps 58 apart": ((30, 700), (2, 3), 2, 3, 0.005, {"kernel_dilation": (1, 29)}),
+    "long row": ((20_000,), (64,), 2, 3, 0.002, {}),
     "far strides": ((300, 301), (2, 2), 2, 3, 0.05, {"strides": (17, 40), "kernel_dilation": 7}),
     "far padding": ((9, 8), (3, 3), 2, 3, 0.3, {"padding": ((200, 3), (-2, 300))}),
 }
