@@ -19,7 +19,7 @@ class Refused:
     says: str
 
     def __str__(self) -> str:
-        return f"`{self.error.__name__}`: {self.says}"
+        return f"`{self.error.__name__}`: … {self.says} …"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -41,7 +41,8 @@ Written from `tests/argument_table.py`, every row of which is a test. Do not edi
 `python -m tests.argument_table > docs/arguments.md`.
 
 Shapes and dtypes are checked always, inside `jit` at trace time; contents (keys, coordinates, counts) outside `jit` only.
-An error names the function, the argument, what came and what was expected.
+An error names the function, the argument, what came and what was expected; a part of it is quoted here. In every row the
+other arguments are good ones: a container of 4 x 5 voxels, 2 channels and capacity 3, a kernel `[3, 3, 2, 4]`.
 """
 
 # --- the functions -----------------------------------------------------------------------------------------------
@@ -294,16 +295,13 @@ TABLE: list[Row] = [
 
 def page() -> str:
     """The table as Markdown."""
-    lines, last = [PAGE], None
+    lines, last = [PAGE.rstrip()], None
     for row in TABLE:
         if row.function != last:
-            lines += [
-                f"\n## `{row.function}`\n",
-                "| argument | given | what happens |",
-                "|---|---|---|",
-            ]
+            lines += ["", f"## `{row.function}`", ""]
+            lines += ["| argument | given | what happens |", "|---|---|---|"]
             last = row.function
-        lines.append(f"| `{row.argument}` | {row.given} | {row.outcome} |".replace("\n", " "))
+        lines.append(f"| `{row.argument}` | {row.given} | {row.outcome} |")
     return "\n".join(lines) + "\n"
 
 

@@ -112,6 +112,27 @@ def test_any_contents_give_a_defined_result(name, data):
     assert coords.shape == (BATCH, IN, SLOTS, len(spatial))
 
 
+@pytest.mark.core
+@given(
+    where=st.integers(0, 299),
+    fault=st.one_of(st.integers(-1, 1001), st.sampled_from([-(2**31), 2**31 - 1])),
+    used=st.integers(0, 300),
+)
+def test_a_long_list_ends_at_its_first_fault(where, fault, used):
+    keys = np.where(np.arange(300) < used, 3 * np.arange(300) + 5, 1000).astype(np.int32)
+    keys[where] = fault
+    values = np.ones((1, 1, 300), F32)
+    x = Sparse(keys[None, None], values, np.full((1, 1), used, np.int32), (1000,))
+    positive, dense = long_list(tensor(x))
+    assert_same(positive, oracle.relu(x)[0])
+    assert_equal(dense, oracle.to_dense(x))
+
+
+@jax.jit
+def long_list(x):
+    return direct.relu(x), x.to_dense()
+
+
 @st.composite
 def keys_and_counts(draw):
     """Half of the time sound, else with one number changed or all of them wild."""
