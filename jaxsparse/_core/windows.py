@@ -52,11 +52,6 @@ class Pooling(NamedTuple):
         """Voxels of the output."""
         return math.prod(self.out_shape)
 
-    @property
-    def reach(self) -> int:
-        """How many outputs one input can reach at most."""
-        return math.prod(-(-w // s) for w, s in zip(self.window, self.strides, strict=True))
-
 
 def check_volume(function: str, argument: str, spatial_shape: Sequence[int]) -> int:
     """The number of voxels; int32 keys must be able to count them."""

@@ -28,7 +28,7 @@ def max_pool(
       window: an integer >= 1, or one a spatial dimension; may be larger than the input.
       strides: likewise; None: the window.
       capacity: entries that a (batch element, channel) may store; the largest values are kept, of equal ones the lower
-        key. None: the capacity of ``x``; where windows overlap, enough for every output that could become active.
+        key. None: the capacity of ``x``, which cannot overflow unless windows overlap.
 
     Returns:
       ``SparseTensor`` ``[batch, *ceil(spatial / strides), channels]``.
@@ -55,7 +55,7 @@ def max_pool(
         capacity,
         None,
         volume=geometry.out_volume,
-        bound=min(x.capacity * geometry.reach, max(x.capacity, geometry.out_volume)),
+        bound=x.capacity,
     )
     keys, values, nnz = choose(_kernels.max_pool, _kernels.Pool(geometry, slots), x.keys, x.values)
     return SparseTensor(keys, values, nnz, geometry.out_shape)

@@ -122,13 +122,14 @@ def test_what_does_not_fit_is_cut_by_value_and_counted():
     assert_same(y, entries((4,), [[[1, 2]]], [[[3, 4]]])._replace(nnz=np.array([[4]], np.int32)))
 
 
-def test_default_capacity_is_the_inputs_or_enough_where_windows_overlap(rng):
+def test_default_capacity_is_the_inputs(rng):
     x = random_input(rng, 2, (8, 8), 3, 0.3, capacity=41)
     assert max_pool(x, 2)[0].keys.shape == (2, 3, 41)
+    # Where windows overlap it can be too small: the largest values stay, nnz counts all.
     y, _ = max_pool(entries((20,), [[[0, 5, 9]]]), 4, 1)
-    assert_same(
-        y, entries((20,), [[[0, *range(2, 10)]]], [[[1, *(2,) * 4, *(3,) * 4]]], capacity=12)
-    )
+    assert y.keys.tolist() == [[[6, 7, 8]]]
+    assert y.values.tolist() == [[[3, 3, 3]]]
+    assert y.nnz.tolist() == [[9]]
 
 
 def test_after_relu_it_is_the_dense_result(rng):

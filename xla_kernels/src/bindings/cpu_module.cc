@@ -28,10 +28,14 @@ using Sizes = std::vector<int64_t>;
 template <class F>
 int64_t by_itemsize(int64_t itemsize, F&& f) {
   switch (itemsize) {
-    case 2: return f(BF16{});
-    case 4: return f(float{});
-    case 8: return f(double{});
-    default: throw std::invalid_argument("itemsize must be 2, 4 or 8");
+    case 2:
+      return f(BF16{});
+    case 4:
+      return f(float{});
+    case 8:
+      return f(double{});
+    default:
+      throw std::invalid_argument("itemsize must be 2, 4 or 8");
   }
 }
 

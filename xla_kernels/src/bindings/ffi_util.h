@@ -34,11 +34,16 @@ struct FfiPool {
 template <class F>
 void dispatch(ffi::DataType type, F&& f) {
   switch (type) {
-    case ffi::F32: return f(float{});
-    case ffi::F64: return f(double{});
-    case ffi::BF16: return f(BF16{});
-    case ffi::F16: return f(F16{});
-    default: throw std::invalid_argument("values must be float32, float64, bfloat16 or float16");
+    case ffi::F32:
+      return f(float{});
+    case ffi::F64:
+      return f(double{});
+    case ffi::BF16:
+      return f(BF16{});
+    case ffi::F16:
+      return f(F16{});
+    default:
+      throw std::invalid_argument("values must be float32, float64, bfloat16 or float16");
   }
 }
 

@@ -31,8 +31,8 @@ namespace internal {
 
 template <class A>
 struct Threshold {
-  Rank<A> rank;      // everything above is kept
-  int64_t ties;      // how many responses have exactly this rank (or lie in its open interval, all kept)
+  Rank<A> rank;  // everything above is kept
+  int64_t ties;  // how many responses have exactly this rank (or lie in its open interval, all kept)
   int64_t kept_ties;
 };
 

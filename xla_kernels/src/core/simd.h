@@ -70,18 +70,18 @@ struct Lanes {
 
 #if defined(__AVX2__) && defined(__FMA__)
 
-#define JAXSPARSE_LANES(A, L, V, PRE, SUFFIX)                                                  \
-  template <>                                                                                  \
-  struct Lanes<A, L> {                                                                         \
-    V v;                                                                                       \
-    static Lanes load(const A* p) { return {PRE##_loadu_##SUFFIX(p)}; }                        \
-    static Lanes splat(A x) { return {PRE##_set1_##SUFFIX(x)}; }                               \
-    void store(A* p) const { PRE##_storeu_##SUFFIX(p, v); }                                    \
-    static Lanes fma(Lanes a, Lanes b, Lanes c) { return {PRE##_fmadd_##SUFFIX(a.v, b.v, c.v)}; } \
-    Lanes operator+(Lanes b) const { return {PRE##_add_##SUFFIX(v, b.v)}; }                    \
-    Lanes absolute() const { return {PRE##_andnot_##SUFFIX(PRE##_set1_##SUFFIX(A(-0.0)), v)}; } \
-    uint32_t nonzero() const { return mask_of(v, PRE##_setzero_##SUFFIX(), Compare<_CMP_NEQ_UQ>{}); }  \
-    uint32_t not_less(Lanes b) const { return mask_of(v, b.v, Compare<_CMP_NLT_UQ>{}); }       \
+#define JAXSPARSE_LANES(A, L, V, PRE, SUFFIX)                                                                      \
+  template <>                                                                                                      \
+  struct Lanes<A, L> {                                                                                             \
+    V v;                                                                                                           \
+    static Lanes load(const A* p) { return {PRE##_loadu_##SUFFIX(p)}; }                                            \
+    static Lanes splat(A x) { return {PRE##_set1_##SUFFIX(x)}; }                                                   \
+    void store(A* p) const { PRE##_storeu_##SUFFIX(p, v); }                                                        \
+    static Lanes fma(Lanes a, Lanes b, Lanes c) { return {PRE##_fmadd_##SUFFIX(a.v, b.v, c.v)}; }                  \
+    Lanes operator+(Lanes b) const { return {PRE##_add_##SUFFIX(v, b.v)}; }                                        \
+    Lanes absolute() const { return {PRE##_andnot_##SUFFIX(PRE##_set1_##SUFFIX(A(-0.0)), v)}; }                    \
+    uint32_t nonzero() const { return mask_of(v, PRE##_setzero_##SUFFIX(), Compare<_CMP_NEQ_UQ>{}); }              \
+    uint32_t not_less(Lanes b) const { return mask_of(v, b.v, Compare<_CMP_NLT_UQ>{}); }                           \
     uint32_t not_at_or_below_zero() const { return mask_of(v, PRE##_setzero_##SUFFIX(), Compare<_CMP_NLE_UQ>{}); } \
   };
 
@@ -137,9 +137,7 @@ struct LanePair {
   Lanes<A, L> absolute() const { return make(low.absolute(), high.absolute()); }
   uint32_t nonzero() const { return low.nonzero() | high.nonzero() << (L / 2); }
   uint32_t not_less(const LanePair& b) const { return low.not_less(b.low) | high.not_less(b.high) << (L / 2); }
-  uint32_t not_at_or_below_zero() const {
-    return low.not_at_or_below_zero() | high.not_at_or_below_zero() << (L / 2);
-  }
+  uint32_t not_at_or_below_zero() const { return low.not_at_or_below_zero() | high.not_at_or_below_zero() << (L / 2); }
 };
 #if !defined(__AVX512F__)
 template <>

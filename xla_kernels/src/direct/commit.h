@@ -35,7 +35,7 @@ struct OutputJob {
   int32_t* keys;  // [lanes][capacity]
   A* values;      // [lanes][capacity]
   int64_t capacity;
-  int channels;   // lanes in use
+  int channels;  // lanes in use
   ResponseRule<A> rule;
   A floor[kMaxLanes];
 
@@ -81,7 +81,7 @@ void clear_packed(A* cells, const CellList& list, const LaneOps<A>& ops) {
 }
 
 // Guesses the floors of a job: about `kSampleTiles` tiles, spread over the volume, stand for all.
-inline constexpr int64_t kSampleTiles = 48;
+inline constexpr int64_t kSampleTiles = 32;
 inline constexpr int64_t kSampleRoom = 4096;
 
 template <class A>

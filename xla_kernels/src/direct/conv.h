@@ -19,8 +19,10 @@ struct ConvSizes {
   int64_t batch, in_channels, out_channels, capacity, out_capacity;
 };
 
-// Touched cells are marked with unaligned 64-bit stores of bit patterns.
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "bit patterns are little-endian");
+// The entries of a mark group that meet a tile: [from, to) for its latest tap, from `first` on for all.
+struct GroupRange {
+  int64_t first, from, to;
+};
 
 // One worker's tile: `size` cells of lanes, a bit for each touched cell, and lists.
 template <class A>
@@ -30,6 +32,7 @@ struct Tile {
   int32_t* list_cell;
   int32_t* list_key;
   Span<A>* spans;
+  GroupRange* ranges;
   int64_t size;
 };
 
@@ -49,6 +52,7 @@ Tile<A> take_tile(Arena& arena, int64_t size, int lanes, int64_t taps) {
   tile.list_cell = arena.take<int32_t>(size);
   tile.list_key = arena.take<int32_t>(size);
   tile.spans = arena.take<Span<A>>(taps);
+  tile.ranges = arena.take<GroupRange>(taps);
   return tile;
 }
 
@@ -92,7 +96,8 @@ ConvLayout<Accum<T>> lay_out_conv(const ConvGrid& grid, const ConvSizes& n, void
   out.entries.clear();
   out.concurrency = batch_concurrency(one.bytes());
   for (int64_t b = 0; b < out.concurrency; ++b) take_batch_element(arena);
-  for (int w = 0; w < kMaxWorkers; ++w) out.tiles_of_workers.push_back(take_tile<A>(arena, out.tile_size, out.lanes, taps));
+  for (int w = 0; w < kMaxWorkers; ++w)
+    out.tiles_of_workers.push_back(take_tile<A>(arena, out.tile_size, out.lanes, taps));
   if (commits) {
     if (kWidens) out.values = arena.take<A>(out.concurrency * n.out_channels * n.out_capacity);
     out.jobs = arena.take<OutputJob<A>>(out.concurrency * static_cast<int64_t>(out.blocks.size()));
@@ -104,14 +109,13 @@ ConvLayout<Accum<T>> lay_out_conv(const ConvGrid& grid, const ConvSizes& n, void
 
 namespace internal {
 
+// Sets the bits of `pattern`, which has at most 56, from each cell position[i] + shift on.
 inline void mark(uint64_t* bits, const int64_t* position, int64_t n, int64_t shift, uint64_t pattern) {
-  auto* bytes = reinterpret_cast<unsigned char*>(bits);
   for (int64_t i = 0; i < n; ++i) {
     const int64_t cell = position[i] + shift;
-    uint64_t word;
-    std::memcpy(&word, bytes + (cell >> 3), sizeof word);
-    word |= pattern << (cell & 7);
-    std::memcpy(bytes + (cell >> 3), &word, sizeof word);
+    bits[cell >> 6] |= pattern << (cell & 63);
+    const uint64_t beyond = pattern >> 1 >> (63 - (cell & 63));
+    if (beyond) bits[(cell >> 6) + 1] |= beyond;
   }
 }
 
@@ -155,14 +159,22 @@ class TileAccumulator {
       const EntryList<A>& e = entries[ic];
       int64_t spans = 0;
       bool exact = false;
-      for (int32_t i = 0; i < block.live_count[ic]; ++i) {
+      for (int32_t i = 0, groups = 0; i < block.live_count[ic]; ++i) {
         const LiveTap& live = block.live[ic * block.taps + i];
         const Tap& tap = grid_.taps()[static_cast<size_t>(live.tap)];
-        const int64_t from = e.lower_bound(grid_, tap.residue_class, begin + tap.offset);
-        const int64_t to = e.lower_bound(grid_, tap.residue_class, end + tap.offset);
-        if (from == to) continue;
-        tile_.spans[spans++] = {e.position + from,         e.value + from, to - from, -tap.offset - begin,
-                                block.weights(ic, live.tap), live.lanes};
+        GroupRange& range = tile_.ranges[live.group];
+        if (live.group == groups) {
+          ++groups;
+          range.from = e.lower_bound(grid_, tap.residue_class, begin + tap.offset);
+          range.to = e.lower_bound(grid_, tap.residue_class, end + tap.offset);
+          range.first = range.from;
+        } else {  // a neighbour of the group's tap before: a few cells, so a few entries, further
+          range.from = e.lower_bound_after(range.from, tap.residue_class, begin + tap.offset);
+          range.to = e.lower_bound_after(range.to, tap.residue_class, end + tap.offset);
+        }
+        if (range.from == range.to) continue;
+        tile_.spans[spans++] = {e.position + range.from, e.value + range.from,        range.to - range.from,
+                                -tap.offset - begin,     block.weights(ic, live.tap), live.lanes};
         exact |= !e.finite && live.lanes != lane_mask(block.channels);
       }
       if (!spans) continue;
@@ -171,9 +183,8 @@ class TileAccumulator {
       if (dense) continue;
       for (int32_t i = 0; i < block.group_count[ic]; ++i) {
         const MarkGroup& group = block.group[ic * block.taps + i];
-        const int64_t from = e.lower_bound(grid_, group.residue_class, begin + group.first);
-        const int64_t to = e.lower_bound(grid_, group.residue_class, end + group.last);
-        internal::mark(bits_, e.position + from, to - from, -group.last - begin, group.pattern);
+        const GroupRange& range = tile_.ranges[i];
+        internal::mark(bits_, e.position + range.first, range.to - range.first, -group.last - begin, group.pattern);
       }
     }
     if (!any) return list;
@@ -224,8 +235,7 @@ void pack_blocks(Pool& pool, std::vector<FilterBlock<Accum<T>>>& blocks, const C
 
 // Writes the tails of finished lists and rounds values to the storage type.
 template <class T>
-void finish_list(int32_t* keys, T* values, const Accum<T>* computed, int64_t stored, int64_t capacity,
-                 int64_t volume) {
+void finish_list(int32_t* keys, T* values, const Accum<T>* computed, int64_t stored, int64_t capacity, int64_t volume) {
   if constexpr (!std::is_same_v<T, Accum<T>>)
     for (int64_t i = 0; i < stored; ++i) values[i] = from_accum<T>(computed[i]);
   else
@@ -274,11 +284,8 @@ void conv_forward(Pool& pool, const ConvGrid& grid, const ConvSizes& n, const in
 
   for (int64_t first = 0; first < n.batch; first += layout.concurrency) {
     const int64_t together = std::min(layout.concurrency, n.batch - first);
-    const int64_t place_grain = std::max<int64_t>(1, 8192 / n.capacity);
-    parallel_for(pool, together * n.in_channels, place_grain, [&](int64_t i, int) {
-      const int64_t at = (first * n.in_channels + i) * n.capacity;
-      place_entries<T>(layout.entries[static_cast<size_t>(i)], grid, x_keys + at, x_values + at, n.capacity);
-    });
+    const int64_t at = first * n.in_channels * n.capacity;
+    place_lists<T>(pool, layout.entries.data(), together * n.in_channels, grid, x_keys + at, x_values + at, n.capacity);
 
     const auto channel_values = [&](int64_t b, int64_t oc) -> A* {
       if constexpr (std::is_same_v<T, A>)

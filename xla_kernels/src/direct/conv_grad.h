@@ -14,14 +14,14 @@ template <class T>
 struct GradLayout {
   using A = Accum<T>;
   std::vector<FilterBlock<A>> blocks;
-  std::vector<EntryList<A>> entries;     // [concurrency][in]
-  A* sums = nullptr;                     // [concurrency][in][capacity], input gradient when it cannot be summed in place
-  int32_t* stored = nullptr;             // [concurrency][out]
-  uint8_t* finite = nullptr;             // [concurrency][out]
-  std::vector<GradWindow<T>> windows;    // [workers]
+  std::vector<EntryList<A>> entries;   // [concurrency][in]
+  A* sums = nullptr;                   // [concurrency][in][capacity], input gradient when it cannot be summed in place
+  int32_t* stored = nullptr;           // [concurrency][out]
+  uint8_t* finite = nullptr;           // [concurrency][out]
+  std::vector<GradWindow<T>> windows;  // [workers]
   std::vector<WindowTap<A>*> window_taps;
-  A* partial = nullptr;                  // [slots][kernel], kernel gradient
-  A* total = nullptr;                    // [kernel]
+  A* partial = nullptr;  // [slots][kernel], kernel gradient
+  A* total = nullptr;    // [kernel]
   int64_t slots = 1, kernel_size = 0, concurrency = 1;
   int64_t bytes = 0;
 };
@@ -81,30 +81,23 @@ namespace internal {
 template <class T, class Pool>
 void prepare_grad(Pool& pool, GradLayout<T>& layout, const ConvGrid& grid, const ConvSizes& n, int64_t first,
                   int64_t together, const int32_t* x_keys, const T* x_values, const int32_t* y_keys, const T* grads) {
-  const int64_t lists = n.in_channels + n.out_channels;
-  const int64_t grain = std::max<int64_t>(1, 8192 / std::max(n.capacity, n.out_capacity));
-  parallel_for(pool, together * lists, grain, [&](int64_t i, int) {
-    const int64_t b = i / lists, c = i % lists;
-    if (c < n.in_channels) {
-      const int64_t at = ((first + b) * n.in_channels + c) * n.capacity;
-      place_entries<T>(layout.entries[static_cast<size_t>(b * n.in_channels + c)], grid, x_keys + at,
-                       x_values ? x_values + at : nullptr, n.capacity);
-    } else {
-      const int64_t oc = c - n.in_channels;
-      const int64_t at = ((first + b) * n.out_channels + oc) * n.out_capacity;
-      const int64_t stored = stored_entries(y_keys + at, n.out_capacity, grid.out_volume());
-      layout.stored[b * n.out_channels + oc] = static_cast<int32_t>(stored);
-      layout.finite[b * n.out_channels + oc] = all_finite(grads + at, stored);
-    }
+  const int64_t at = first * n.in_channels * n.capacity;
+  place_lists<T>(pool, layout.entries.data(), together * n.in_channels, grid, x_keys + at,
+                 x_values ? x_values + at : nullptr, n.capacity);
+  parallel_for(pool, together * n.out_channels, std::max<int64_t>(1, 8192 / n.out_capacity), [&](int64_t i, int) {
+    const int64_t list = (first * n.out_channels + i) * n.out_capacity;
+    const int64_t stored = stored_entries(y_keys + list, n.out_capacity, grid.out_volume());
+    layout.stored[i] = static_cast<int32_t>(stored);
+    layout.finite[i] = all_finite(grads + list, stored);
   });
 }
 
 // Walks one range of input cells of one batch element; visit(block, ic, from, to, origin, taps, count) gets
 // the entries [from, to) of one class and the window taps of that class.
 template <class T, class Visit>
-void walk_chunk(GradLayout<T>& layout, int worker, const ConvGrid& grid, const ConvSizes& n,
-                const OutputLists<T>& out, const EntryList<Accum<T>>* entries, const uint8_t* finite, bool exact_inputs,
-                int64_t begin, int64_t end, Visit&& visit) {
+void walk_chunk(GradLayout<T>& layout, int worker, const ConvGrid& grid, const ConvSizes& n, const OutputLists<T>& out,
+                const EntryList<Accum<T>>* entries, const uint8_t* finite, bool exact_inputs, int64_t begin,
+                int64_t end, Visit&& visit) {
   GradWindow<T>& window = layout.windows[static_cast<size_t>(worker)];
   auto* taps = layout.window_taps[static_cast<size_t>(worker)];
   for (const auto& block : layout.blocks) {
@@ -144,7 +137,8 @@ void conv_input_grad(Pool& pool, const ConvGrid& grid, const ConvSizes& n, const
                      const bool* mask, const int32_t* y_keys, const T* grads, T* x_grads, void* workspace) {
   using A = Accum<T>;
   auto layout = lay_out_grad<T>(grid, n, GradOf::kInput, workspace);
-  pack_blocks<T>(pool, layout.blocks, grid, n.in_channels, n.out_channels, kernel, mask, static_cast<const T*>(nullptr));
+  pack_blocks<T>(pool, layout.blocks, grid, n.in_channels, n.out_channels, kernel, mask,
+                 static_cast<const T*>(nullptr));
   bool finite_kernel = true;
   for (const auto& block : layout.blocks)
     finite_kernel &= all_finite(block.weight, n.in_channels * block.taps * block.lanes);
@@ -176,15 +170,15 @@ void conv_input_grad(Pool& pool, const ConvGrid& grid, const ConvSizes& n, const
                                  grads + (first + b) * n.out_channels * n.out_capacity,
                                  layout.stored + b * n.out_channels, n.out_capacity};
         const auto* entries = layout.entries.data() + b * n.in_channels;
-        internal::walk_chunk<T>(
-            layout, worker, grid, n, out, entries, layout.finite + b * n.out_channels, !finite_kernel, begin,
-            std::min(begin + span, grid.cells()),
-            [&](const FilterBlock<A>& block, int64_t ic, int64_t from, int64_t to, int64_t origin,
-                const WindowTap<A>* taps, int64_t count) {
-              lane_ops<A>(block.lanes)
-                  .input_grad(entries[ic].position + from, to - from, origin, taps, count,
-                              static_cast<int>(block.channels), sums + (b * n.in_channels + ic) * n.capacity + from);
-            });
+        internal::walk_chunk<T>(layout, worker, grid, n, out, entries, layout.finite + b * n.out_channels,
+                                !finite_kernel, begin, std::min(begin + span, grid.cells()),
+                                [&](const FilterBlock<A>& block, int64_t ic, int64_t from, int64_t to, int64_t origin,
+                                    const WindowTap<A>* taps, int64_t count) {
+                                  lane_ops<A>(block.lanes)
+                                      .input_grad(entries[ic].position + from, to - from, origin, taps, count,
+                                                  static_cast<int>(block.channels),
+                                                  sums + (b * n.in_channels + ic) * n.capacity + from);
+                                });
       }
     });
     if (!layout.sums) continue;
@@ -231,11 +225,10 @@ void conv_kernel_grad(Pool& pool, const ConvGrid& grid, const ConvSizes& n, cons
           internal::walk_chunk<T>(
               layout, worker, grid, n, out, entries, layout.finite + b * n.out_channels, exact, begin,
               std::min(begin + span, grid.cells()),
-              [&](const FilterBlock<A>& block, int64_t ic, int64_t from, int64_t to, int64_t origin,
-                  WindowTap<A>* taps, int64_t count) {
+              [&](const FilterBlock<A>& block, int64_t ic, int64_t from, int64_t to, int64_t origin, WindowTap<A>* taps,
+                  int64_t count) {
                 A* sums = partial + block.first * n.in_channels * block.taps;  // earlier blocks are full
-                for (int64_t t = 0; t < count; ++t)
-                  taps[t].weight_sum = sums + (taps[t].weight - block.weight);
+                for (int64_t t = 0; t < count; ++t) taps[t].weight_sum = sums + (taps[t].weight - block.weight);
                 lane_ops<A>(block.lanes)
                     .kernel_grad(entries[ic].position + from, entries[ic].value + from, to - from, origin, taps, count);
               });
@@ -268,7 +261,8 @@ void conv_at(Pool& pool, const ConvGrid& grid, const ConvSizes& n, const int32_t
   using A = Accum<T>;
   if (n.batch == 0) return;  // an empty buffer may be null
   auto layout = lay_out_conv<T>(grid, n, workspace, false);
-  pack_blocks<T>(pool, layout.blocks, grid, n.in_channels, n.out_channels, kernel, mask, static_cast<const T*>(nullptr));
+  pack_blocks<T>(pool, layout.blocks, grid, n.in_channels, n.out_channels, kernel, mask,
+                 static_cast<const T*>(nullptr));
   const auto blocks = static_cast<int64_t>(layout.blocks.size());
   const int64_t tiles = layout.tiles;
   std::memset(static_cast<void*>(y_values), 0,
@@ -281,10 +275,8 @@ void conv_at(Pool& pool, const ConvGrid& grid, const ConvSizes& n, const int32_t
 
   for (int64_t first = 0; first < n.batch; first += layout.concurrency) {
     const int64_t together = std::min(layout.concurrency, n.batch - first);
-    parallel_for(pool, together * n.in_channels, std::max<int64_t>(1, 8192 / n.capacity), [&](int64_t i, int) {
-      const int64_t at = (first * n.in_channels + i) * n.capacity;
-      place_entries<T>(layout.entries[static_cast<size_t>(i)], grid, x_keys + at, x_values + at, n.capacity);
-    });
+    const int64_t at = first * n.in_channels * n.capacity;
+    place_lists<T>(pool, layout.entries.data(), together * n.in_channels, grid, x_keys + at, x_values + at, n.capacity);
     std::atomic<int64_t> next{0};
     const int64_t items = together * blocks * tiles;
     run_workers(pool, worker_count(pool, items), [&](int worker) {
@@ -301,8 +293,8 @@ void conv_at(Pool& pool, const ConvGrid& grid, const ConvSizes& n, const int32_t
           const int64_t at = channel * n.out_capacity;
           const int32_t* keys = y_keys + at;
           const int32_t* end = keys + stored[static_cast<size_t>(channel)];
-          const int32_t* key = std::lower_bound(
-              keys, end, begin, [&](int32_t k, int64_t cell) { return grid.output_cell(k) < cell; });
+          const int32_t* key =
+              std::lower_bound(keys, end, begin, [&](int32_t k, int64_t cell) { return grid.output_cell(k) < cell; });
           for (; key < end; ++key) {
             const int64_t cell = grid.output_cell(*key) - begin;
             if (cell >= layout.tile_size) break;

@@ -34,7 +34,8 @@ FromDenseLayout<Accum<T>> lay_out_from_dense(const DenseSizes& n, void* workspac
   out.blocks = (n.channels + 15) / 16;
   out.tile_size = tile_cells<A>(out.lanes, n.volume);
   out.tiles = (n.volume + out.tile_size - 1) / out.tile_size;
-  for (int w = 0; w < kMaxWorkers; ++w) out.tiles_of_workers.push_back(take_tile<A>(arena, out.tile_size, out.lanes, 0));
+  for (int w = 0; w < kMaxWorkers; ++w)
+    out.tiles_of_workers.push_back(take_tile<A>(arena, out.tile_size, out.lanes, 0));
   const int64_t values_each = std::is_same_v<T, A> ? 0 : n.channels * n.capacity;
   out.concurrency = batch_concurrency(values_each * static_cast<int64_t>(sizeof(A)) +
                                       out.blocks * static_cast<int64_t>(sizeof(OutputJob<A>)));
@@ -131,8 +132,7 @@ template <class T, class Pool>
 void to_dense(Pool& pool, const DenseSizes& n, const int32_t* keys, const T* values, T* dense) {
   std::vector<int32_t> stored(static_cast<size_t>(n.batch * n.channels));
   parallel_for(pool, n.batch * n.channels, std::max<int64_t>(1, 16384 / n.capacity), [&](int64_t i, int) {
-    stored[static_cast<size_t>(i)] =
-        static_cast<int32_t>(stored_entries(keys + i * n.capacity, n.capacity, n.volume));
+    stored[static_cast<size_t>(i)] = static_cast<int32_t>(stored_entries(keys + i * n.capacity, n.capacity, n.volume));
   });
   prefer_huge_pages(dense, n.batch * n.volume * n.channels * static_cast<int64_t>(sizeof(T)));
   const int64_t span = std::max<int64_t>(1, (int64_t{1} << 16) / n.channels);  // voxels an item writes

@@ -8,7 +8,8 @@ namespace {
 
 // Sizes from a dense array [batch, *spatial, channels] and lists [batch, channels, capacity].
 DenseSizes read_sizes(ffi::Span<const int64_t> dense, ffi::Span<const int64_t> lists) {
-  require(dense.size() >= 3 && dense.size() <= kMaxDims + 2, "the dense array must have shape [batch, *spatial, channels]");
+  require(dense.size() >= 3 && dense.size() <= kMaxDims + 2,
+          "the dense array must have shape [batch, *spatial, channels]");
   const int64_t volume = product(ffi::Span<const int64_t>(dense.begin() + 1, dense.size() - 2));
   require(dense[0] == lists[0] && dense[dense.size() - 1] == lists[1], "batch and channels must agree");
   require(volume >= 1 && volume <= std::numeric_limits<int32_t>::max(), "a volume must have 1 to 2^31 - 1 voxels");

@@ -107,10 +107,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectPutAdd, jaxsparse::PutAdd,
                                   .Ret<AnyBuffer>()
                                   .Ret<AnyBuffer>());
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectChannelSum, jaxsparse::ChannelSum,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<int64_t>("volume"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    JaxsparseDirectChannelSum, jaxsparse::ChannelSum,
+    xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>().Arg<AnyBuffer>().Arg<AnyBuffer>().Ret<AnyBuffer>().Attr<int64_t>(
+        "volume"));

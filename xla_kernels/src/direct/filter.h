@@ -13,11 +13,12 @@ namespace jaxsparse {
 
 struct LiveTap {
   int32_t tap;
+  int32_t group;  // its mark group; groups are numbered as their first taps come
   uint32_t lanes;
 };
 
 // Live taps of one row of the kernel and one residue class: bit i of the pattern is the cell i behind
-// position - last, so one store marks all cells that an entry touches in an output row.
+// position - last, so one pattern marks all cells that an entry touches in an output row.
 struct MarkGroup {
   int64_t first, last;  // smallest and largest tap offset
   uint64_t pattern;
@@ -25,10 +26,10 @@ struct MarkGroup {
 };
 
 inline int block_lanes(int64_t channels_left) { return channels_left > 8 ? 16 : 8; }
-inline int64_t block_count(int64_t channels) {
-  return channels / 16 + (channels % 16 ? 1 : 0);
+inline int64_t block_count(int64_t channels) { return channels / 16 + (channels % 16 ? 1 : 0); }
+inline int64_t padded_channels(int64_t channels) {
+  return channels / 16 * 16 + (channels % 16 == 0 ? 0 : block_lanes(channels % 16));
 }
-inline int64_t padded_channels(int64_t channels) { return channels / 16 * 16 + (channels % 16 == 0 ? 0 : block_lanes(channels % 16)); }
 inline uint32_t lane_mask(int64_t channels) { return channels >= 16 ? 0xffffu : (1u << channels) - 1u; }
 
 // One block: channels [first, first + channels) of the output.
@@ -64,7 +65,7 @@ FilterBlock<A> take_filter_block(Arena& arena, int64_t first, int64_t channels, 
 }
 
 namespace internal {
-inline int32_t group_taps(const ConvGrid& grid, const LiveTap* live, int64_t count, MarkGroup* groups) {
+inline int32_t group_taps(const ConvGrid& grid, LiveTap* live, int64_t count, MarkGroup* groups) {
   const int64_t row_taps = grid.geometry().kernel[grid.dims() - 1];
   int32_t n = 0;
   int64_t row = -1;
@@ -78,6 +79,7 @@ inline int32_t group_taps(const ConvGrid& grid, const LiveTap* live, int64_t cou
     int32_t g = row_begin;
     while (g < n && (groups[g].residue_class != tap.residue_class || tap.offset - groups[g].first > 55)) ++g;
     if (g == n) groups[n++] = {tap.offset, tap.offset, 0, tap.residue_class};
+    live[i].group = g;
     groups[g].last = tap.offset;
     groups[g].pattern |= uint64_t{1} << (tap.offset - groups[g].first);
   }
@@ -106,7 +108,7 @@ void pack_filter(FilterBlock<Accum<T>>& block, const ConvGrid& grid, int64_t ic,
       weight[l] = alive && kernel ? to_accum(kernel[at + l]) : 0;
       lanes |= static_cast<uint32_t>(alive) << l;
     }
-    if (lanes) live[count++] = {static_cast<int32_t>(tap), lanes};
+    if (lanes) live[count++] = {static_cast<int32_t>(tap), 0, lanes};
   }
   block.live_count[ic] = count;
   block.group_count[ic] = internal::group_taps(grid, live, count, block.group + ic * block.taps);

@@ -62,8 +62,7 @@ class ConvGrid {
     find_residues();
     list_taps();
     identity_ = true;
-    for (int i = 0; i < d; ++i)
-      identity_ &= g_.stride[i] == 1 && g_.pad[i] >= 0 && g_.in[i] + g_.pad[i] <= extent_[i];
+    for (int i = 0; i < d; ++i) identity_ &= g_.stride[i] == 1 && g_.pad[i] >= 0 && g_.in[i] + g_.pad[i] <= extent_[i];
     for (int i = 0; i < d; ++i) {
       in_div_[i] = FastDiv(g_.in[i]);
       out_div_[i] = FastDiv(g_.out[i]);
@@ -179,8 +178,7 @@ class ConvGrid {
         throw std::invalid_argument("shapes, strides and dilations must be at least 1");
       if (g_.in[i] > kKeyLimit || g_.out[i] > kKeyLimit)
         throw std::invalid_argument("a volume must have at most 2^31 - 1 voxels");
-      if (g_.pad[i] < -kLargest || g_.pad[i] > kLargest)
-        throw std::invalid_argument("a padding is out of range");
+      if (g_.pad[i] < -kLargest || g_.pad[i] > kLargest) throw std::invalid_argument("a padding is out of range");
       taps = checked_product(taps, g_.kernel[i]);
     }
     if (taps > (1 << 24)) throw std::invalid_argument("a kernel must have at most 2^24 taps");

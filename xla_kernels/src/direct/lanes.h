@@ -33,9 +33,9 @@ struct CellList {
 // Turns a lane's accumulator into a response and says whether it is a candidate.
 template <class A>
 struct ResponseRule {
-  const A* bias;    // [lanes]
-  const A* floor;   // [lanes] weaker scores surely lose and are only counted; -inf: none are known to
-  uint32_t lanes;   // which lanes are output channels
+  const A* bias;   // [lanes]
+  const A* floor;  // [lanes] weaker scores surely lose and are only counted; -inf: none are known to
+  uint32_t lanes;  // which lanes are output channels
   Rule rule;
 };
 
@@ -50,18 +50,18 @@ struct EmitState {
   A* side_value[kMaxLanes];
   int64_t side_n[kMaxLanes];
   int64_t side_capacity;
-  A bound[kMaxLanes];              // score of the weakest kept response, -inf while nothing overflowed
-  Rank<A> bound_rank[kMaxLanes];   // its exact rank
-  int32_t bound_key[kMaxLanes];    // and the highest key kept at that rank
+  A bound[kMaxLanes];             // score of the weakest kept response, -inf while nothing overflowed
+  Rank<A> bound_rank[kMaxLanes];  // its exact rank
+  int32_t bound_key[kMaxLanes];   // and the highest key kept at that rank
 };
 
 // A gradient window: for each cell of a ring, the cotangents of a block of output channels.
 template <class A>
 struct WindowTap {
-  const A* cells;   // window cell of tile-relative position 0 under this tap
+  const A* cells;           // window cell of tile-relative position 0 under this tap
   const uint16_t* present;  // lanes that are stored outputs, same origin; null when every number is finite
-  const A* weight;  // [lanes]
-  A* weight_sum;    // [lanes] kernel gradient
+  const A* weight;          // [lanes]
+  A* weight_sum;            // [lanes] kernel gradient
   uint32_t live;
 };
 
@@ -100,10 +100,10 @@ const LaneOps<A>& lane_ops(int lanes);
 // "avx512", "avx2" or "portable"; JAXSPARSE_ISA lowers it.
 const char* instruction_set();
 
-#define JAXSPARSE_DECLARE_ISA(isa)                  \
-  namespace isa {                                   \
-  const LaneOps<float>& lane_ops_f32(int lanes);    \
-  const LaneOps<double>& lane_ops_f64(int lanes);   \
+#define JAXSPARSE_DECLARE_ISA(isa)                \
+  namespace isa {                                 \
+  const LaneOps<float>& lane_ops_f32(int lanes);  \
+  const LaneOps<double>& lane_ops_f64(int lanes); \
   }
 JAXSPARSE_DECLARE_ISA(portable)
 #if defined(__x86_64__)

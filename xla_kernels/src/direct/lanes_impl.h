@@ -301,8 +301,7 @@ struct Leaf {
         }
         acc = V::load(lane);
       } else {
-        for (int64_t t = 0; t < count; ++t)
-          acc = V::fma(V::load(taps[t].cells + at), V::load(taps[t].weight), acc);
+        for (int64_t t = 0; t < count; ++t) acc = V::fma(V::load(taps[t].cells + at), V::load(taps[t].weight), acc);
       }
       A lane[L];
       acc.store(lane);
@@ -345,16 +344,14 @@ struct Leaf {
   }
 
   static const LaneOps<A>& ops() {
-    static const LaneOps<A> table = {L,     accumulate, accumulate_exact, append_cells, count,
-                                     sample, emit_all, emit_bounded, input_grad, kernel_grad};
+    static const LaneOps<A> table = {L,      accumulate, accumulate_exact, append_cells, count,
+                                     sample, emit_all,   emit_bounded,     input_grad,   kernel_grad};
     return table;
   }
 };
 
 const LaneOps<float>& lane_ops_f32(int lanes) { return lanes == 8 ? Leaf<float, 8>::ops() : Leaf<float, 16>::ops(); }
-const LaneOps<double>& lane_ops_f64(int lanes) {
-  return lanes == 8 ? Leaf<double, 8>::ops() : Leaf<double, 16>::ops();
-}
+const LaneOps<double>& lane_ops_f64(int lanes) { return lanes == 8 ? Leaf<double, 8>::ops() : Leaf<double, 16>::ops(); }
 
 }  // namespace JAXSPARSE_ISA
 }  // namespace jaxsparse

@@ -36,11 +36,11 @@ inline ConvGeometry pool_geometry(int dims, const int64_t* in, const int64_t* ou
 template <class A>
 struct PoolScratch {
   EntryList<A> entries;
-  A* value;        // [tile] running maximum
-  int32_t* slot;   // [tile] which entry it came from
+  A* value;       // [tile] running maximum
+  int32_t* slot;  // [tile] which entry it came from
   uint64_t* bits;
-  int32_t* cell;   // [tile]
-  int32_t* key;    // [tile]
+  int32_t* cell;  // [tile]
+  int32_t* key;   // [tile]
   Responses<A> kept, side;
 };
 

@@ -25,8 +25,8 @@ ffi::Error MaxPool(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::AnyBuffe
     require(d >= 1 && d <= kMaxDims && out_shape.size() == d && window.size() == d && strides.size() == d,
             "out_shape, window and strides must fit spatial_shape (1 to 4 dimensions)");
     const PoolSizes n{dim(x_keys, 0), dim(x_keys, 1), dim(x_keys, 2), dim(*keys, 2)};
-    const ConvGrid grid(pool_geometry(static_cast<int>(d), spatial_shape.begin(), out_shape.begin(), window.begin(),
-                                      strides.begin()));
+    const ConvGrid grid(
+        pool_geometry(static_cast<int>(d), spatial_shape.begin(), out_shape.begin(), window.begin(), strides.begin()));
     FfiPool pool{threads};
     dispatch(x_values.element_type(), [&](auto type) {
       using T = decltype(type);
