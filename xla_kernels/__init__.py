@@ -69,7 +69,7 @@ def _load_cuda() -> tuple[ModuleType | None, str]:
         _check_ffi_version(module)
         return module, "loaded"
     except ModuleNotFoundError:
-        return None, "not built: no CUDA compiler was found when jaxsparse was installed"
+        return None, "not built: this version of jaxsparse has CPU kernels only"
     except ImportError as error:
         return None, f"built, but it cannot be loaded: {error}"
 
