@@ -32,6 +32,8 @@ def resolve(function: str, capacity: Any, density: Any, *, volume: int, bound: i
 
 def _of_density(function: str, density: Any, volume: int) -> int:
     try:
+        if isinstance(density, str | bytes | bool):  # float() would take them
+            raise TypeError
         share = float(density)
     except (TypeError, ValueError):
         raise TypeError(expected(function, "density", "a number", repr(density))) from None

@@ -67,7 +67,7 @@ def array(function: str, argument: str, value: Any) -> jax.Array:
     """A JAX array; NumPy arrays, numbers and nested lists are converted."""
     try:
         return jnp.asarray(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         what = f"{type(value).__name__} ({error})"
         raise TypeError(expected(function, argument, "an array", what)) from error
 

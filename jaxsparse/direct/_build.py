@@ -70,6 +70,14 @@ def from_bcoo(x: Any, capacity: Any, density: Any, select: Any, duplicates: Any)
     shape = _dense_shape(name, x.shape)
     windows.check_volume(name, "x", shape)
     batch_size, channels = x.shape[0], x.shape[-1]
+    # Batch dimensions of data and indices may have size 1, for all elements alike.
+    lead = x.shape[: x.n_batch]
+    x = sparse.BCOO(
+        tuple(
+            jnp.broadcast_to(part, lead + part.shape[x.n_batch :]) for part in (x.data, x.indices)
+        ),
+        shape=x.shape,
+    )
     x = sparse.bcoo_update_layout(x, n_batch=0, n_dense=0, on_inefficient=None)
     values = checks.float_array(name, "x.data", x.data)[:, None]
     # Every (batch element, channel) has voxels of its own here: each is a group, of one channel.
@@ -134,11 +142,14 @@ def _coords(coords: Any) -> jax.Array:
 def _count(count: Any, rows: int) -> jax.Array:
     if count is None:
         return jnp.int32(rows)
-    count = checks.array("from_coords", "count", count)
+    if not isinstance(count, jax.Array):  # int32 could not hold it
+        count = np.asarray(count)
     if count.ndim != 0 or not jnp.issubdtype(count.dtype, jnp.integer):
         what = f"{count.dtype}{list(count.shape)}"
         raise TypeError(expected("from_coords", "count", "an integer scalar", what))
-    return count.astype(jnp.int32)
+    if not isinstance(count, jax.Array):
+        return jnp.int32(min(max(int(count), 0), rows))
+    return jnp.clip(count, 0, rows).astype(jnp.int32)
 
 
 def _check_inside(coords: Any, outside: jax.Array, limits: tuple[int, ...]) -> None:

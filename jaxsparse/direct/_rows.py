@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxsparse._core import entries
+from jaxsparse._core import entries, manual_axes
 from jaxsparse._core.derivatives import custom_vjp
 
 DUPLICATES = ("error", "sum", "max", "last")
@@ -125,6 +125,7 @@ def _merge(values: jax.Array, first: jax.Array, duplicates: str) -> jax.Array:
     if duplicates == "max":
         score = jax.lax.stop_gradient(entries.score(values, "value"))
         index = jax.lax.broadcasted_iota(jnp.int32, values.shape, 0)
+        score, index, first = manual_axes.unify(score, index, first)
 
         def larger(a, b):
             take_a = a[0] >= b[0]  # of equal ones the first

@@ -99,7 +99,7 @@ class SparseTensor:
     @property
     def volume(self) -> int:
         """Voxels."""
-        return math.prod(self.spatial_shape)
+        return math.prod(int(size) for size in self.spatial_shape)
 
     @property
     def nbytes(self) -> int:

@@ -153,7 +153,7 @@ class DirectConv(nnx.Module):
             padding=self.padding,
             kernel_dilation=self.kernel_dilation,
         )
-        if not self.use_running_average:
+        if not self.use_running_average and y.nnz.shape[0]:  # an empty batch tells nothing
             share = y.nnz.astype(jnp.float32) / math.prod(y.spatial_shape)
             self.density[...] = jnp.mean(share, axis=0)
         return y

@@ -4,6 +4,8 @@
 #include <nanobind/stl/vector.h>
 
 #include <cstdint>
+#include <initializer_list>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -44,6 +46,13 @@ void require_dims(size_t d, const Sizes& sizes, const char* name) {
   if (sizes.size() != d) throw std::invalid_argument(std::string(name) + " does not fit the spatial dimensions");
 }
 
+// What an int32 counts.
+void require_counts(std::initializer_list<int64_t> counts) {
+  for (int64_t n : counts)
+    if (n < 1 || n > std::numeric_limits<int32_t>::max())
+      throw std::invalid_argument("channels and capacities must be 1 to 2^31 - 1");
+}
+
 int64_t conv_workspace_bytes(const std::string& op, const Sizes& spatial_shape, const Sizes& out_shape,
                              const Sizes& kernel_shape, const Sizes& strides, const Sizes& padding,
                              const Sizes& dilation, int64_t in_channels, int64_t out_channels, int64_t capacity,
@@ -64,9 +73,11 @@ int64_t conv_workspace_bytes(const std::string& op, const Sizes& spatial_shape, 
     g.pad[i] = padding[2 * i];
     g.dilation[i] = dilation[i];
   }
+  if (in_channels < 1 || out_channels < 1) return 64;
+  require_counts({in_channels, out_channels, capacity, out_capacity});
+  if (in_channels > (1 << 20)) throw std::invalid_argument("there must be at most 2^20 input channels");
   const ConvGrid grid(g);
   const ConvSizes n{1, in_channels, out_channels, capacity, out_capacity};
-  if (in_channels < 1 || out_channels < 1) return 64;
   return by_itemsize(itemsize, [&](auto type) -> int64_t {
     using T = decltype(type);
     if (op == "conv") return lay_out_conv<T>(grid, n, nullptr, true).bytes;
@@ -80,8 +91,13 @@ int64_t conv_workspace_bytes(const std::string& op, const Sizes& spatial_shape, 
 int64_t from_dense_workspace_bytes(const Sizes& spatial_shape, int64_t channels, int64_t out_capacity,
                                    int64_t itemsize) {
   int64_t volume = 1;
-  for (int64_t s : spatial_shape) volume = checked_product(volume, s);
+  require_dims(spatial_shape.size(), spatial_shape, "spatial_shape");
+  for (int64_t s : spatial_shape) {
+    if (s < 1) throw std::invalid_argument("sizes must be at least 1");
+    volume = checked_product(volume, s);
+  }
   if (channels < 1) return 64;
+  require_counts({volume, channels, out_capacity});
   return by_itemsize(itemsize, [&](auto type) {
     return lay_out_from_dense<decltype(type)>({1, volume, channels, out_capacity}, nullptr).bytes;
   });
@@ -93,6 +109,7 @@ int64_t max_pool_workspace_bytes(const Sizes& spatial_shape, const Sizes& out_sh
   require_dims(d, out_shape, "out_shape");
   require_dims(d, window, "window");
   require_dims(d, strides, "strides");
+  require_counts({capacity, out_capacity});
   const ConvGrid grid(
       pool_geometry(static_cast<int>(d), spatial_shape.data(), out_shape.data(), window.data(), strides.data()));
   return by_itemsize(itemsize, [&](auto type) {
@@ -103,6 +120,7 @@ int64_t max_pool_workspace_bytes(const Sizes& spatial_shape, const Sizes& out_sh
 }
 
 int64_t put_add_workspace_bytes(int64_t capacity, int64_t itemsize) {
+  require_counts({capacity});
   return by_itemsize(itemsize, [&](auto type) { return put_add_bytes<decltype(type)>(capacity); });
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <limits>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -81,6 +82,17 @@ void require_lists(const Keys& keys, const Values& values) {
   require(keys.dimensions().size() == 3, "keys must have rank 3: [batch, channels, capacity]");
   require(same_shape(keys.dimensions(), values.dimensions()), "keys and values must have one shape");
   require(dim(keys, 2) >= 1, "the capacity must be at least 1");
+}
+
+// nnz [batch, channels].
+template <class Buffer>
+void require_counts(const Buffer& counts, int64_t lists) {
+  require(counts.element_type() == ffi::S32, "nnz must be int32");
+  require(static_cast<int64_t>(counts.element_count()) == lists, "nnz has the wrong shape");
+}
+
+inline void require_volume(int64_t volume) {
+  require(volume >= 1 && volume <= std::numeric_limits<int32_t>::max(), "a volume must have 1 to 2^31 - 1 voxels");
 }
 
 inline int64_t product(ffi::Span<const int64_t> v) {

@@ -70,7 +70,7 @@ ffi::Error Conv(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::AnyBuffer x
     require_type(x_values.element_type(), bias.element_type());
     const int64_t bias_size = static_cast<int64_t>(bias.element_count());
     require(bias_size == 0 || bias_size == n.out_channels, "bias must have one number an output channel");
-    require(static_cast<int64_t>(found->element_count()) == n.batch * n.out_channels, "nnz has the wrong shape");
+    require_counts(*found, n.batch * n.out_channels);
     require(select >= 0 && select <= 2, "select must be 0, 1 or 2");
     if (n.batch == 0 || n.out_channels == 0) return;
     FfiPool pool{threads};

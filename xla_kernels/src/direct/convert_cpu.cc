@@ -23,7 +23,7 @@ ffi::Error FromDense(ffi::ThreadPool threads, ffi::AnyBuffer x, ffi::Result<ffi:
     require_lists(*keys, *values);
     const DenseSizes n = read_sizes(x.dimensions(), keys->dimensions());
     require(x.element_type() == values->element_type(), "x and values must have one dtype");
-    require(static_cast<int64_t>(found->element_count()) == n.batch * n.channels, "nnz has the wrong shape");
+    require_counts(*found, n.batch * n.channels);
     require(select >= 0 && select <= 2, "select must be 0, 1 or 2");
     if (n.batch == 0 || n.channels == 0) return;
     FfiPool pool{threads};

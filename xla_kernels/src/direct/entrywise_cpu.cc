@@ -19,7 +19,8 @@ ffi::Error Relu(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::AnyBuffer x
     require_lists(*source, *values);
     require(x_values.element_type() == values->element_type(), "input and output must have one dtype");
     const ListSizes n = read_sizes(x_keys.dimensions());
-    require(static_cast<int64_t>(found->element_count()) == n.lists(), "nnz has the wrong shape");
+    require_counts(*found, n.lists());
+    require_volume(volume);
     FfiPool pool{threads};
     dispatch(x_values.element_type(), [&](auto type) {
       using T = decltype(type);
@@ -70,6 +71,7 @@ ffi::Error ChannelSum(ffi::ThreadPool threads, ffi::AnyBuffer keys, ffi::AnyBuff
     require_lists(keys, values);
     require(values.element_type() == out->element_type(), "input and output must have one dtype");
     require(static_cast<int64_t>(out->element_count()) == dim(keys, 1), "out must have one number a channel");
+    require_volume(volume);
     FfiPool pool{threads};
     dispatch(values.element_type(), [&](auto type) {
       using T = decltype(type);

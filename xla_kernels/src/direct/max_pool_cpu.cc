@@ -20,7 +20,7 @@ ffi::Error MaxPool(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::AnyBuffe
     require_lists(*source, *values);
     require(dim(x_keys, 0) == dim(*keys, 0) && dim(x_keys, 1) == dim(*keys, 1), "batch and channels must agree");
     require(x_values.element_type() == values->element_type(), "input and output must have one dtype");
-    require(static_cast<int64_t>(found->element_count()) == dim(*keys, 0) * dim(*keys, 1), "nnz has the wrong shape");
+    require_counts(*found, dim(*keys, 0) * dim(*keys, 1));
     const size_t d = spatial_shape.size();
     require(d >= 1 && d <= kMaxDims && out_shape.size() == d && window.size() == d && strides.size() == d,
             "out_shape, window and strides must fit spatial_shape (1 to 4 dimensions)");
