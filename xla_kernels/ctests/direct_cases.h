@@ -16,6 +16,13 @@
 
 namespace jaxsparse::test {
 
+// Under sanitizers everything takes many times as long: long lists of large cases are thinned out.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kSanitized = true;
+#else
+inline constexpr bool kSanitized = false;
+#endif
+
 // Calls run(pool) for a serial pool and real ones of 1, 2 and 4 threads.
 template <class Run>
 void on_every_pool(Run&& run) {

@@ -94,6 +94,7 @@ TYPED_TEST(DirectGrad, LargeVolumes) {
       geometry({61, 60, 25}, {31, 30, 13}, {3, 2, 3}, {2, 2, 2}, {1, 0, 1}, {1, 1, 2}),
   };
   for (const auto& g : wide) {
+    if (kSanitized && g.dims == 2) continue;
     const int64_t volume = PlainGeometry(g).out_volume;
     for (double density : {0.003, 0.1}) {
       const int64_t out = density < 0.1 ? 18 : 3;
