@@ -188,12 +188,9 @@ def from_coords(coords, values, **changes):
 
 
 def test_outside_jit_what_cannot_be_an_entry_raises():
-    with pytest.raises(ValueError, match="coords"):
-        from_coords([[0, 2, 0]], [1])
-    with pytest.raises(ValueError, match="coords"):
-        from_coords([[2, 0, 0]], [1])
-    with pytest.raises(ValueError, match="coords"):
-        from_coords([[0, 0, -1]], [1])
+    for row in ([0, 2, 0], [2, 0, 0], [0, 0, -1]):
+        with pytest.raises(ValueError, match="coords"):
+            from_coords([[0, 0, 0], row], [1, 2])
     with pytest.raises(ValueError, match="duplicates"):
         from_coords([[0, 1, 0], [0, 1, 0]], [1, 2])
     with pytest.raises(ValueError, match="capacity"):
@@ -214,9 +211,10 @@ def test_inside_jit_repeated_points_add_up_and_others_are_dropped():
 
 
 def test_left_out_capacity_holds_every_row():
-    assert from_coords([[0, 1, 0], [0, 1, 1]], [1, 2]).capacity == 2
-    assert from_coords([[0, 0, 0]] * 9, [1] * 9, duplicates="sum").capacity == 6
-    assert from_coords(np.zeros((0, 3), int), []).keys.shape == (2, 1, 1)
+    for rows, capacity in ((2, 2), (9, 6), (0, 1)):
+        coords, values = np.zeros((rows, 3), int), np.zeros(rows)
+        x = jax.eval_shape(lambda c=coords, v=values: from_coords(c, v, duplicates="sum"))
+        assert x.keys.shape == (2, 1, capacity)
 
 
 def test_coordinates_of_any_integer_type():
@@ -302,7 +300,7 @@ def test_to_bcoo_and_back(dims, dtype, rng):
     assert_same(back, x)
 
 
-@pytest.mark.parametrize("n_batch, n_dense", [(0, 0), (1, 1), (0, 2), (4, 0)])
+@pytest.mark.parametrize("n_batch, n_dense", [(0, 0), (1, 1), (0, 2)])
 def test_from_bcoo_of_every_layout(n_batch, n_dense, rng):
     dense = rng.integers(-2, 3, (3, 4, 2, 3)).astype(F32)
     b = sparse.BCOO.fromdense(dense, n_batch=n_batch, n_dense=n_dense)
