@@ -117,7 +117,7 @@ def _cast(attributes: Attributes) -> dict[str, Any]:
     would poison all later ones.
     """
     return {
-        name: np.int64(value) if np.ndim(value) == 0 else np.asarray(value, np.int64)
+        name: np.asarray(value, np.int64)[()]  # a scalar of no axes is an np.int64
         for name, value in attributes.items()
     }
 

@@ -72,12 +72,9 @@ def from_bcoo(x: Any, capacity: Any, density: Any, select: Any, duplicates: Any)
     batch_size, channels = x.shape[0], x.shape[-1]
     # Batch dimensions of data and indices may have size 1, for all elements alike.
     lead = x.shape[: x.n_batch]
-    x = sparse.BCOO(
-        tuple(
-            jnp.broadcast_to(part, lead + part.shape[x.n_batch :]) for part in (x.data, x.indices)
-        ),
-        shape=x.shape,
-    )
+    data = jnp.broadcast_to(x.data, lead + x.data.shape[x.n_batch :])
+    indices = jnp.broadcast_to(x.indices, lead + x.indices.shape[x.n_batch :])
+    x = sparse.BCOO((data, indices), shape=x.shape)
     x = sparse.bcoo_update_layout(x, n_batch=0, n_dense=0, on_inefficient=None)
     values = checks.float_array(name, "x.data", x.data)[:, None]
     # Every (batch element, channel) has voxels of its own here: each is a group, of one channel.
