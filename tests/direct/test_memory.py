@@ -2,6 +2,8 @@
 
 import jax
 import jax.numpy as jnp
+import pytest
+import xla_kernels
 
 from jaxsparse import direct
 from jaxsparse.direct import SparseTensor
@@ -36,3 +38,31 @@ def test_storage_at_512_cubed_is_two_thirds_of_64_bit_keys():
     capacity = 512**2
     x = like((512,) * 3, 1, capacity)
     assert x.nbytes <= 0.667 * capacity * (8 + 4)
+
+
+SIZES = {
+    "spatial_shape": [4, 5],
+    "out_shape": [4, 5],
+    "kernel_shape": [3, 3],
+    "strides": [1, 1],
+    "padding": [1, 1, 1, 1],
+    "dilation": [1, 1],
+    "in_channels": 2,
+    "out_channels": 3,
+    "capacity": 4,
+    "out_capacity": 5,
+    "itemsize": 4,
+}
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("op", ["conv", "conv_at", "conv_input_grad", "conv_kernel_grad"])
+def test_sizes_that_nobody_means_are_refused_or_counted(op):
+    assert xla_kernels.workspace_bytes(op, **SIZES) > 0
+    for name, good in SIZES.items():
+        for bad in (0, -1, 2**31, 2**62, -(2**62)):
+            value = [bad, *good[1:]] if isinstance(good, list) else bad
+            try:
+                assert xla_kernels.workspace_bytes(op, **(SIZES | {name: value})) >= 0
+            except (ValueError, TypeError) as error:
+                assert str(error), (name, bad)
