@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 import pytest
-import xla_kernels
 
+import xla_kernels
 from jaxsparse import direct
 from jaxsparse.direct import SparseTensor
 from tests.direct.common import F32
