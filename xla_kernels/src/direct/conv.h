@@ -12,49 +12,13 @@
 #include "entries.h"
 #include "filter.h"
 #include "grid.h"
+#include "tile.h"
 
 namespace jaxsparse {
 
 struct ConvSizes {
   int64_t batch, in_channels, out_channels, capacity, out_capacity;
 };
-
-// The entries of a mark group that meet a tile: [from, to) for its latest tap, from `first` on for all.
-struct GroupRange {
-  int64_t first, from, to;
-};
-
-// One worker's tile: `size` cells of lanes, a bit for each touched cell, and lists.
-template <class A>
-struct Tile {
-  A* cells;
-  uint64_t* bits;  // one word of slack on both sides
-  int32_t* list_cell;
-  int32_t* list_key;
-  Span<A>* spans;
-  GroupRange* ranges;
-  int64_t size;
-};
-
-// About 256 KiB of accumulators stay in a core's second-level cache.
-template <class A>
-int64_t tile_cells(int lanes, int64_t total) {
-  const int64_t cells = (int64_t{1} << 18) / (lanes * static_cast<int64_t>(sizeof(A)));
-  return std::min(cells, (total + 63) / 64 * 64);
-}
-
-template <class A>
-Tile<A> take_tile(Arena& arena, int64_t size, int lanes, int64_t taps) {
-  Tile<A> tile{};
-  tile.size = size;
-  tile.cells = arena.take<A>(size * lanes);
-  tile.bits = arena.take<uint64_t>(size / 64 + 2);
-  tile.list_cell = arena.take<int32_t>(size);
-  tile.list_key = arena.take<int32_t>(size);
-  tile.spans = arena.take<Span<A>>(taps);
-  tile.ranges = arena.take<GroupRange>(taps);
-  return tile;
-}
 
 // Batch elements in flight together: enough to fill the workers when volumes are small, within 8 MiB.
 inline int64_t batch_concurrency(int64_t bytes_each) {
@@ -107,119 +71,6 @@ ConvLayout<Accum<T>> lay_out_conv(const ConvGrid& grid, const ConvSizes& n, void
   return out;
 }
 
-namespace internal {
-
-// Sets the bits of `pattern`, which has at most 56, from each cell position[i] + shift on.
-inline void mark(uint64_t* bits, const int64_t* position, int64_t n, int64_t shift, uint64_t pattern) {
-  for (int64_t i = 0; i < n; ++i) {
-    const int64_t cell = position[i] + shift;
-    bits[cell >> 6] |= pattern << (cell & 63);
-    const uint64_t beyond = pattern >> 1 >> (63 - (cell & 63));
-    if (beyond) bits[(cell >> 6) + 1] |= beyond;
-  }
-}
-
-// Sets the touched cells among [begin, end) to 0; null bits: all are touched.
-template <class A>
-void clear_range(A* cells, const uint64_t* bits, int64_t begin, int64_t end, int lanes) {
-  const size_t bytes = sizeof(A) * static_cast<size_t>(lanes);
-  if (!bits) {
-    std::memset(cells + begin * lanes, 0, bytes * static_cast<size_t>(end - begin));
-    return;
-  }
-  for (int64_t word = begin >> 6; word << 6 < end; ++word) {
-    uint64_t w = bits[word];
-    const int64_t base = word << 6;
-    if (base < begin) w &= ~uint64_t{0} << (begin - base);
-    if (base + 64 > end) w &= ~uint64_t{0} >> (base + 64 - end);
-    for (; w; w &= w - 1) std::memset(cells + (base + __builtin_ctzll(w)) * lanes, 0, bytes);
-  }
-}
-
-}  // namespace internal
-
-// Accumulates output cells [begin, begin + tile.size) of one block and lists the touched voxels among
-// them. The accumulators are 0 on entry; who reads the list sets its cells back to 0.
-template <class A>
-class TileAccumulator {
- public:
-  // `lanes` is the widest block that the tile will hold.
-  TileAccumulator(const ConvGrid& grid, Tile<A>& tile, int lanes) : grid_(grid), tile_(tile), bits_(tile.bits + 1) {
-    std::memset(tile_.cells, 0, sizeof(A) * static_cast<size_t>(tile_.size * lanes));
-    std::memset(tile_.bits, 0, sizeof(uint64_t) * static_cast<size_t>(tile_.size / 64 + 2));
-  }
-
-  CellList accumulate(const FilterBlock<A>& block, const EntryList<A>* entries, int64_t in_channels, int64_t begin,
-                      const LaneOps<A>& ops) {
-    const int64_t end = std::min(begin + tile_.size, grid_.cells());
-    CellList list{tile_.list_cell, tile_.list_key, 0};
-    const bool dense = estimate(block, entries, in_channels, begin, end) > end - begin;
-    bool any = false;
-    for (int64_t ic = 0; ic < in_channels; ++ic) {
-      const EntryList<A>& e = entries[ic];
-      int64_t spans = 0;
-      bool exact = false;
-      for (int32_t i = 0, groups = 0; i < block.live_count[ic]; ++i) {
-        const LiveTap& live = block.live[ic * block.taps + i];
-        const Tap& tap = grid_.taps()[static_cast<size_t>(live.tap)];
-        GroupRange& range = tile_.ranges[live.group];
-        if (live.group == groups) {
-          ++groups;
-          range.from = e.lower_bound(grid_, tap.residue_class, begin + tap.offset);
-          range.to = e.lower_bound(grid_, tap.residue_class, end + tap.offset);
-          range.first = range.from;
-        } else {  // a neighbour of the group's tap before: a few cells, so a few entries, further
-          range.from = e.lower_bound_after(range.from, tap.residue_class, begin + tap.offset);
-          range.to = e.lower_bound_after(range.to, tap.residue_class, end + tap.offset);
-        }
-        if (range.from == range.to) continue;
-        tile_.spans[spans++] = {e.position + range.from, e.value + range.from,        range.to - range.from,
-                                -tap.offset - begin,     block.weights(ic, live.tap), live.lanes};
-        exact |= !e.finite && live.lanes != lane_mask(block.channels);
-      }
-      if (!spans) continue;
-      any = true;
-      (exact ? ops.accumulate_exact : ops.accumulate)(tile_.cells, tile_.spans, spans);
-      if (dense) continue;
-      for (int32_t i = 0; i < block.group_count[ic]; ++i) {
-        const MarkGroup& group = block.group[ic * block.taps + i];
-        const GroupRange& range = tile_.ranges[i];
-        internal::mark(bits_, e.position + range.first, range.to - range.first, -group.last - begin, group.pattern);
-      }
-    }
-    if (!any) return list;
-    const uint64_t* bits = dense ? nullptr : bits_;
-    int64_t done = 0;
-    grid_.for_each_run(begin, end, [&](int64_t a, int64_t b, int32_t key) {
-      internal::clear_range(tile_.cells, bits, done, a - begin, block.lanes);  // padding cells
-      ops.append_cells(list, bits, a - begin, b - begin, key);
-      done = b - begin;
-    });
-    internal::clear_range(tile_.cells, bits, done, end - begin, block.lanes);
-    if (!dense) std::memset(tile_.bits, 0, sizeof(uint64_t) * static_cast<size_t>(tile_.size / 64 + 2));
-    return list;
-  }
-
- private:
-  // About how many multiply-adds meet this tile: when more than it has cells, marking does not pay.
-  int64_t estimate(const FilterBlock<A>& block, const EntryList<A>* entries, int64_t in_channels, int64_t begin,
-                   int64_t end) const {
-    int64_t steps = 0;
-    for (int64_t ic = 0; ic < in_channels; ++ic) {
-      const int32_t live = block.live_count[ic];
-      if (!live) continue;
-      const Tap& middle = grid_.taps()[static_cast<size_t>(block.live[ic * block.taps + live / 2].tap)];
-      steps += live * (entries[ic].lower_bound(grid_, middle.residue_class, end + middle.offset) -
-                       entries[ic].lower_bound(grid_, middle.residue_class, begin + middle.offset));
-    }
-    return steps;
-  }
-
-  const ConvGrid& grid_;
-  Tile<A>& tile_;
-  uint64_t* bits_;
-};
-
 // Packs the kernel into every block, input channels in parallel.
 template <class T, class Pool>
 void pack_blocks(Pool& pool, std::vector<FilterBlock<Accum<T>>>& blocks, const ConvGrid& grid, int64_t in, int64_t out,
@@ -231,6 +82,7 @@ void pack_blocks(Pool& pool, std::vector<FilterBlock<Accum<T>>>& blocks, const C
   parallel_for(pool, in, grain, [&](int64_t ic, int) {
     for (auto& block : blocks) pack_filter<T>(block, grid, ic, in, out, kernel, mask);
   });
+  for (auto& block : blocks) finish_filter(block, grid, in);
 }
 
 // Writes the tails of finished lists and rounds values to the storage type.

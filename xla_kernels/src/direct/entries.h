@@ -39,11 +39,13 @@ struct EntryList {
     return low;
   }
 
-  // The same, starting from the result for an earlier, slightly smaller x of the same class.
-  int64_t lower_bound_after(int64_t earlier, int cls, int64_t x) const {
-    const int64_t end = start[cls + 1];
-    while (earlier < end && position[earlier] < x) ++earlier;
-    return earlier;
+  // About how many entries of class c lie in cells [a, b): whole buckets.
+  int64_t count_about(const ConvGrid& grid, int cls, int64_t a, int64_t b) const {
+    const int32_t* buckets = table + cls * grid.buckets();
+    const auto before = [&](int64_t x) {
+      return buckets[std::clamp<int64_t>(x, 0, grid.cells()) >> grid.bucket_shift()];
+    };
+    return before(b) - before(a);
   }
 };
 

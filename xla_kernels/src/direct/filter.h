@@ -17,6 +17,9 @@ struct LiveTap {
   uint32_t lanes;
 };
 
+// The taps of a group lie at most this many cells apart.
+inline constexpr int64_t kGroupReach = 55;
+
 // Live taps of one row of the kernel and one residue class: bit i of the pattern is the cell i behind
 // position - last, so one pattern marks all cells that an entry touches in an output row.
 struct MarkGroup {
@@ -37,12 +40,16 @@ template <class A>
 struct FilterBlock {
   int64_t first, channels;
   int lanes;
-  A* weight;             // [in][taps][lanes], 0 where masked
-  A* bias;               // [lanes]
-  LiveTap* live;         // [in][taps], the first live_count[ic] of each
-  int32_t* live_count;   // [in]
-  MarkGroup* group;      // [in][taps], likewise
-  int32_t* group_count;  // [in]
+  A* weight;               // [in][taps][lanes], 0 where masked
+  A* bias;                 // [lanes]
+  LiveTap* live;           // [in][taps], the first live_count[ic] of each
+  int32_t* live_count;     // [in]
+  MarkGroup* group;        // [in][taps], likewise
+  int32_t* group_count;    // [in]
+  LiveTap* union_live;     // [taps] taps that are live for any input channel
+  MarkGroup* union_group;  // [taps], the first union_count, by class and first offset
+  int32_t union_count;
+  int64_t reach;  // the farthest that taps of a group lie apart
   int64_t taps;
 
   const A* weights(int64_t ic, int64_t tap) const { return weight + (ic * taps + tap) * lanes; }
@@ -61,6 +68,8 @@ FilterBlock<A> take_filter_block(Arena& arena, int64_t first, int64_t channels, 
   block.live_count = arena.take<int32_t>(in);
   block.group = arena.take<MarkGroup>(in * taps);
   block.group_count = arena.take<int32_t>(in);
+  block.union_live = arena.take<LiveTap>(taps);
+  block.union_group = arena.take<MarkGroup>(taps);
   return block;
 }
 
@@ -77,7 +86,7 @@ inline int32_t group_taps(const ConvGrid& grid, LiveTap* live, int64_t count, Ma
       row_begin = n;
     }
     int32_t g = row_begin;
-    while (g < n && (groups[g].residue_class != tap.residue_class || tap.offset - groups[g].first > 55)) ++g;
+    while (g < n && (groups[g].residue_class != tap.residue_class || tap.offset - groups[g].first > kGroupReach)) ++g;
     if (g == n) groups[n++] = {tap.offset, tap.offset, 0, tap.residue_class};
     live[i].group = g;
     groups[g].last = tap.offset;
@@ -112,6 +121,29 @@ void pack_filter(FilterBlock<Accum<T>>& block, const ConvGrid& grid, int64_t ic,
   }
   block.live_count[ic] = count;
   block.group_count[ic] = internal::group_taps(grid, live, count, block.group + ic * block.taps);
+}
+
+// When every input channel is packed: what they have in common.
+template <class A>
+void finish_filter(FilterBlock<A>& block, const ConvGrid& grid, int64_t in) {
+  block.reach = 0;
+  for (int64_t tap = 0; tap < block.taps; ++tap) block.union_live[tap] = {static_cast<int32_t>(tap), 0, 0};
+  for (int64_t ic = 0; ic < in; ++ic) {
+    for (int32_t i = 0; i < block.live_count[ic]; ++i) {
+      const LiveTap& live = block.live[ic * block.taps + i];
+      block.union_live[live.tap].lanes |= live.lanes;
+    }
+    for (int32_t g = 0; g < block.group_count[ic]; ++g) {
+      const MarkGroup& group = block.group[ic * block.taps + g];
+      block.reach = std::max(block.reach, group.last - group.first);
+    }
+  }
+  const auto* end = std::remove_if(block.union_live, block.union_live + block.taps,
+                                   [](const LiveTap& live) { return live.lanes == 0; });
+  block.union_count = internal::group_taps(grid, block.union_live, end - block.union_live, block.union_group);
+  std::sort(block.union_group, block.union_group + block.union_count, [](const MarkGroup& a, const MarkGroup& b) {
+    return a.residue_class != b.residue_class ? a.residue_class < b.residue_class : a.first < b.first;
+  });
 }
 
 }  // namespace jaxsparse

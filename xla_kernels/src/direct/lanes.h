@@ -12,15 +12,19 @@ namespace jaxsparse {
 
 inline constexpr int kMaxLanes = 16;
 
-// Entries [0, n) of one input channel meeting one tap: entry i adds value[i] * weight to cell position[i] + shift.
+// Entries [0, n) of one input channel meeting neighbouring taps of a kernel row: entry i adds
+// value[i] * weight[k] to cell position[i] + shift[k]. Shifts fall, positions rise, so entry by entry a cell
+// still meets the taps in their order.
 template <class A>
 struct Span {
+  static constexpr int kTaps = 3;
   const int64_t* position;
   const A* value;
   int64_t n;
-  int64_t shift;
-  const A* weight;  // [lanes], 0 where masked
-  uint32_t live;    // lanes with a live weight
+  int taps;
+  int64_t shift[kTaps];
+  const A* weight[kTaps];  // [lanes], 0 where masked
+  uint32_t live[kTaps];    // lanes with a live weight
 };
 
 // The touched cells of a tile that are voxels: list entry i is cell cell[i] with key key[i].

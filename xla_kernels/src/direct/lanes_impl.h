@@ -48,13 +48,31 @@ struct Leaf {
 
   static void accumulate(A* cells, const Span<A>* spans, int64_t count) {
     for (int64_t s = 0; s < count; ++s) {
-      const Span<A>& span = spans[s];
-      const V weight = V::load(span.weight);
-      A* base = cells + span.shift * L;
-      for (int64_t i = 0; i < span.n; ++i) {
-        A* cell = base + span.position[i] * L;
-        V::fma(V::splat(span.value[i]), weight, V::load(cell)).store(cell);
+      switch (spans[s].taps) {
+        case 1:
+          accumulate_taps<1>(cells, spans[s]);
+          break;
+        case 2:
+          accumulate_taps<2>(cells, spans[s]);
+          break;
+        default:
+          accumulate_taps<3>(cells, spans[s]);
       }
+    }
+  }
+
+  template <int kTaps>
+  static void accumulate_taps(A* cells, const Span<A>& span) {
+    V weight[kTaps];
+    A* base[kTaps];
+    for (int k = 0; k < kTaps; ++k) {
+      weight[k] = V::load(span.weight[k]);
+      base[k] = cells + span.shift[k] * L;
+    }
+    for (int64_t i = 0; i < span.n; ++i) {
+      const V value = V::splat(span.value[i]);
+      const int64_t at = span.position[i] * L;
+      for (int k = 0; k < kTaps; ++k) V::fma(value, weight[k], V::load(base[k] + at)).store(base[k] + at);
     }
   }
 
@@ -62,10 +80,12 @@ struct Leaf {
     for (int64_t s = 0; s < count; ++s) {
       const Span<A>& span = spans[s];
       for (int64_t i = 0; i < span.n; ++i) {
-        A* cell = cells + (span.position[i] + span.shift) * L;
-        for (uint32_t m = span.live; m; m &= m - 1) {
-          const int l = __builtin_ctz(m);
-          cell[l] = fused(span.value[i], span.weight[l], cell[l]);
+        for (int k = 0; k < span.taps; ++k) {
+          A* cell = cells + (span.position[i] + span.shift[k]) * L;
+          for (uint32_t m = span.live[k]; m; m &= m - 1) {
+            const int l = __builtin_ctz(m);
+            cell[l] = fused(span.value[i], span.weight[k][l], cell[l]);
+          }
         }
       }
     }
