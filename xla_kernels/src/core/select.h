@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 
+#include "parallel.h"
 #include "score.h"
 
 namespace jaxsparse {
@@ -29,6 +30,9 @@ struct Bound {
 
 namespace internal {
 
+// The kept list and a side list of each worker.
+inline constexpr int64_t kMaxLists = 1 + kMaxWorkers;
+
 template <class A>
 struct Threshold {
   Rank<A> rank;  // everything above is kept
@@ -36,14 +40,16 @@ struct Threshold {
   int64_t kept_ties;
 };
 
-// The k-th largest rank of two lists: a histogram over the range of ranks that occur, then over the one
+// The k-th largest rank of some lists: a histogram over the range of ranks that occur, then over the one
 // bin that holds it, until the bin is one rank wide or all of it is kept.
 template <class A>
-Threshold<A> kth_largest(const Responses<A>& a, const Responses<A>& b, int64_t k, Rule rule) {
+Threshold<A> kth_largest(const Responses<A>* lists, int64_t count_of_lists, int64_t k, Rule rule) {
   using R = Rank<A>;
   constexpr R kMaxBins = 2048;
   R low = ~R{0}, high = 0;
-  for (const Responses<A>* list : {&a, &b}) {
+  int64_t total = 0;
+  for (const Responses<A>* list = lists; list < lists + count_of_lists; ++list) {
+    total += list->n;
     for (int64_t i = 0; i < list->n; ++i) {
       const R rank = rank_of(list->value[i], rule);
       low = std::min(low, rank);
@@ -52,13 +58,13 @@ Threshold<A> kth_largest(const Responses<A>& a, const Responses<A>& b, int64_t k
   }
   uint32_t histogram[2][kMaxBins];  // two, so that neighbours with one bin do not wait for each other
   R bins = 64;                      // a short list is not worth a long histogram
-  while (bins < static_cast<R>(a.n + b.n) && bins < kMaxBins) bins *= 2;
+  while (bins < static_cast<R>(total) && bins < kMaxBins) bins *= 2;
   for (int64_t remaining = k;;) {
     int shift = 0;
     while (((high - low) >> shift) >= bins) ++shift;
     for (auto& half : histogram) std::memset(half, 0, sizeof(uint32_t) * bins);
     const R span = high - low;
-    for (const Responses<A>* list : {&a, &b}) {
+    for (const Responses<A>* list = lists; list < lists + count_of_lists; ++list) {
       for (int64_t i = 0; i < list->n; ++i) {
         const R above = rank_of(list->value[i], rule) - low;  // wraps below `low`, so one test does
         if (above <= span) ++histogram[i & 1][above >> shift];
@@ -79,18 +85,19 @@ Threshold<A> kth_largest(const Responses<A>& a, const Responses<A>& b, int64_t k
 
 // The key of the last tie that is kept when only the first `keep` of all ties stay.
 template <class A>
-int32_t last_kept_tie(const Responses<A>& a, const Responses<A>& b, Rank<A> rank, int64_t keep, Rule rule) {
-  int64_t i = 0, j = 0;
+int32_t last_kept_tie(const Responses<A>* lists, int64_t count, Rank<A> rank, int64_t keep, Rule rule) {
+  int64_t at[kMaxLists] = {};
   int32_t key = -1;
-  while (keep > 0) {
-    while (i < a.n && rank_of(a.value[i], rule) != rank) ++i;
-    while (j < b.n && rank_of(b.value[j], rule) != rank) ++j;
-    if (j >= b.n || (i < a.n && a.key[i] < b.key[j])) {
-      key = a.key[i++];
-    } else {
-      key = b.key[j++];
+  for (; keep > 0; --keep) {
+    int64_t lowest = -1;
+    for (int64_t j = 0; j < count; ++j) {
+      while (at[j] < lists[j].n && rank_of(lists[j].value[at[j]], rule) != rank) ++at[j];
+      if (at[j] < lists[j].n && (lowest < 0 || lists[j].key[at[j]] < key)) {
+        lowest = j;
+        key = lists[j].key[at[j]];
+      }
     }
-    --keep;
+    ++at[lowest];
   }
   return key;
 }
@@ -140,23 +147,33 @@ A score_at(Rank<A> rank, Rule rule) {
 
 }  // namespace internal
 
-// Keeps the `capacity` strongest of both lists in `main` (ties: the lower keys), ascending by key, and
-// returns what a further response has to beat. Both lists together hold at least `capacity`.
+// Keeps the `capacity` strongest of `main` and all sides in `main` (ties: the lower keys), ascending by
+// key, and returns what a further response has to beat. `main` has room for `capacity`; all lists together hold
+// at least as many.
 template <class A>
-Bound<A> keep_strongest(Responses<A>& main, Responses<A>& side, int64_t capacity, Rule rule) {
-  const internal::Threshold<A> threshold = internal::kth_largest(main, side, capacity, rule);
+Bound<A> keep_strongest(Responses<A>& main, Responses<A>* sides, int64_t count, int64_t capacity, Rule rule) {
+  Responses<A> lists[internal::kMaxLists] = {main};
+  for (int64_t j = 0; j < count; ++j) lists[j + 1] = sides[j];
+  const internal::Threshold<A> threshold = internal::kth_largest(lists, count + 1, capacity, rule);
   int32_t last_tie = std::numeric_limits<int32_t>::max();
   if (threshold.kept_ties < threshold.ties)
-    last_tie = internal::last_kept_tie(main, side, threshold.rank, threshold.kept_ties, rule);
+    last_tie = internal::last_kept_tie(lists, count + 1, threshold.rank, threshold.kept_ties, rule);
   Bound<A> bound;
   bound.rank = threshold.rank;
   bound.score = internal::score_at<A>(threshold.rank, rule);
   bound.key = -1;
   internal::drop_weak(main, threshold.rank, last_tie, rule, &bound.key);
-  internal::drop_weak(side, threshold.rank, last_tie, rule, &bound.key);
-  internal::merge_by_key(main, side);
-  side.n = 0;
+  for (int64_t j = 0; j < count; ++j) {
+    internal::drop_weak(sides[j], threshold.rank, last_tie, rule, &bound.key);
+    internal::merge_by_key(main, sides[j]);
+    sides[j].n = 0;
+  }
   return bound;
+}
+
+template <class A>
+Bound<A> keep_strongest(Responses<A>& main, Responses<A>& side, int64_t capacity, Rule rule) {
+  return keep_strongest(main, &side, 1, capacity, rule);
 }
 
 }  // namespace jaxsparse

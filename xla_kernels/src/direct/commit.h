@@ -19,6 +19,7 @@
 #include <functional>
 #include <limits>
 #include <new>
+#include <vector>
 
 #include "../core/arena.h"
 #include "../core/parallel.h"
@@ -62,6 +63,7 @@ struct OutputJob {
     }
   }
   int64_t stored(int l) const { return std::min(found[l], capacity); }
+  Responses<A> kept(int64_t l) const { return {keys + l * capacity, values + l * capacity, nullptr, capacity}; }
 
   // Drops floors that cut too much; true if there were any, and the job must run again.
   bool floors_failed() {
@@ -96,8 +98,8 @@ class FloorGuess {
     return begin + static_cast<int64_t>((static_cast<uint64_t>(i) * 0x9e3779b97f4a7c15ull) >> 33) % width;
   }
 
+  // `ranks` has room for kSampleRoom a lane: all that the sampled tiles of a job can give.
   explicit FloorGuess(Rank<A>* ranks) : ranks_(ranks) {}
-  void start() { std::fill(n_, n_ + kMaxLanes, 0), std::fill(found_, found_ + kMaxLanes, 0); }
 
   void add(const OutputJob<A>& job, const LaneOps<A>& ops, A* cells, CellList list) {
     constexpr int64_t kShare = kSampleRoom / kSampleTiles;
@@ -106,6 +108,14 @@ class FloorGuess {
     for (int l = 0; l < job.channels; ++l) found_[l] += counts[l];
     if (list.n) ops.sample(cells, list, (list.n + kShare - 1) / kShare, job.rule, ranks_, kSampleRoom, n_);
     clear_packed(cells, list, ops);
+  }
+
+  void absorb(const FloorGuess& other, int lanes) {
+    for (int l = 0; l < lanes; ++l) {
+      found_[l] += other.found_[l];
+      std::copy_n(other.ranks_ + l * kSampleRoom, other.n_[l], ranks_ + l * kSampleRoom + n_[l]);
+      n_[l] += other.n_[l];
+    }
   }
 
   void set_floors(OutputJob<A>& job, int64_t tiles) {
@@ -126,13 +136,13 @@ class FloorGuess {
 
  private:
   Rank<A>* ranks_;
-  int64_t n_[kMaxLanes];
-  int64_t found_[kMaxLanes];
+  int64_t n_[kMaxLanes] = {};
+  int64_t found_[kMaxLanes] = {};
 };
 
 // A worker's part: its side lists and what it knows of the bounds.
 template <class A>
-class Committer {
+class alignas(128) Committer {
  public:
   // Side lists of all workers together, entries a lane.
   static int64_t side_entries(int64_t capacity) { return shared_side(capacity) + kMaxWorkers * kSideSlack; }
@@ -192,7 +202,29 @@ class Committer {
     clear_packed(cells, list, ops);
   }
 
-  // Merges what still waits; to be called when the worker is done.
+  // When all workers are done: merges what still waits, the side lists of a lane together.
+  template <class Pool>
+  static void finish(Pool& pool, Committer* committers, int64_t workers) {
+    parallel_for(pool, workers * kMaxLanes, 1, [&](int64_t item, int) {
+      const int64_t first = item / kMaxLanes, l = item % kMaxLanes;
+      OutputJob<A>* job = committers[first].job_;
+      if (!job || l >= job->channels) return;
+      Responses<A> sides[kMaxWorkers];
+      int64_t count = 0;
+      for (int64_t w = 0; w < workers; ++w) {
+        const Committer& c = committers[w];
+        if (c.job_ != job) continue;
+        if (w < first) return;  // an earlier item's work
+        if (c.state_.side_n[l])
+          sides[count++] = {c.state_.side_key[l], c.state_.side_value[l], nullptr, c.state_.side_n[l]};
+      }
+      if (!count) return;
+      Responses<A> kept = job->kept(l);
+      keep_strongest(kept, sides, count, job->capacity, job->rule.rule);
+    });
+  }
+
+ private:
   void flush() {
     if (!job_) return;
     for (int i = 0; i < job_->channels; ++i) {
@@ -200,8 +232,6 @@ class Committer {
       if (state_.side_n[l]) merge(l);
     }
   }
-
- private:
   // A merge costs about the capacity plus the side list, so both are of one order up to a limit.
   static int64_t shared_side(int64_t capacity) { return std::min<int64_t>(capacity, int64_t{1} << 18); }
 
@@ -224,7 +254,7 @@ class Committer {
     auto& lane = job_->lane[l];
     spin_until([&] { return !lane.busy.exchange(true, std::memory_order_acquire); });
     spin_until([&] { return lane.written.load(std::memory_order_acquire) == job_->capacity; });
-    Responses<A> kept{job_->keys + l * job_->capacity, job_->values + l * job_->capacity, nullptr, job_->capacity};
+    Responses<A> kept = job_->kept(l);
     Responses<A> side{state_.side_key[l], state_.side_value[l], nullptr, state_.side_n[l]};
     lane.bound = keep_strongest(kept, side, job_->capacity, job_->rule.rule);
     set_bound(l, lane.bound);
@@ -259,6 +289,25 @@ CommitScratch<A> take_commit_scratch(Arena& arena, int64_t capacity, int lanes, 
   return s;
 }
 
+// Sets the floors of job number j from a sample of its tiles.
+template <class A, class Pool, class MakeSource>
+void guess_floors(Pool& pool, OutputJob<A>& job, int64_t j, int64_t tiles, const CommitScratch<A>& scratch,
+                  MakeSource& make_source) {
+  std::vector<FloorGuess<A>> guesses;
+  const int64_t workers = worker_count(pool, kSampleTiles);
+  for (int64_t w = 0; w < workers; ++w) guesses.emplace_back(scratch.samples + w * scratch.lanes * kSampleRoom);
+  std::atomic<int64_t> next{0};
+  run_workers(pool, workers, [&](int worker) {
+    auto source = make_source(worker);
+    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < kSampleTiles;) {
+      const CellList list = source.compute(j, FloorGuess<A>::tile(i, tiles));
+      if (list.n) guesses[static_cast<size_t>(worker)].add(job, source.ops(j), source.cells(), list);
+    }
+  });
+  for (int64_t w = 1; w < workers; ++w) guesses[0].absorb(guesses[static_cast<size_t>(w)], job.channels);
+  guesses[0].set_floors(job, tiles);
+}
+
 // Runs jobs of `tiles` tiles each to their end. make_source(worker) gives an object whose
 // compute(job, tile) returns the tile's cell list; cells() are its accumulators, all 0 again after the
 // commit; ops(job) are the leaf loops that fit the job's lanes.
@@ -266,36 +315,24 @@ template <class A, class Pool, class MakeSource>
 void run_jobs(Pool& pool, OutputJob<A>* jobs, int64_t job_count, int64_t tiles, const CommitScratch<A>& scratch,
               MakeSource&& make_source) {
   for (int64_t j = 0; j < job_count; ++j) jobs[j].open();
-  if (scratch.samples) {
-    std::atomic<int64_t> next{0};
-    run_workers(pool, worker_count(pool, job_count), [&](int worker) {
-      auto source = make_source(worker);
-      FloorGuess<A> guess(scratch.samples + worker * scratch.lanes * kSampleRoom);
-      for (int64_t j; (j = next.fetch_add(1, std::memory_order_relaxed)) < job_count;) {
-        guess.start();
-        for (int64_t i = 0; i < kSampleTiles; ++i) {
-          const CellList list = source.compute(j, FloorGuess<A>::tile(i, tiles));
-          if (list.n) guess.add(jobs[j], source.ops(j), source.cells(), list);
-        }
-        guess.set_floors(jobs[j], tiles);
-      }
-    });
-  }
+  if (scratch.samples)
+    for (int64_t j = 0; j < job_count; ++j) guess_floors<A>(pool, jobs[j], j, tiles, scratch, make_source);
   for (int64_t begin = 0, end = job_count; begin < end;) {
     for (int64_t j = begin; j < end; ++j) jobs[j].start();
     const int64_t items = (end - begin) * tiles, workers = worker_count(pool, items);
     std::atomic<int64_t> next{0};
+    Committer<A> committers[kMaxWorkers];
     run_workers(pool, workers, [&](int worker) {
       auto source = make_source(worker);
-      Committer<A> committer;
+      Committer<A>& committer = committers[worker];
       committer.start(scratch.side_keys, scratch.side_values, scratch.capacity, scratch.lanes, worker, workers);
       for (int64_t item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;) {
         const int64_t j = begin + item / tiles, tile = item % tiles;
         const CellList list = source.compute(j, tile);
         committer.commit(jobs[j], source.ops(j), tile, source.cells(), list);
       }
-      committer.flush();
     });
+    Committer<A>::finish(pool, committers, workers);
     // Jobs whose floors cut too much run again, in one stretch that spans them.
     int64_t first = end, last = begin;
     for (int64_t j = begin; j < end; ++j) {
