@@ -82,6 +82,34 @@ TYPED_TEST(DirectConv, ManyTilesAndTheCut) {
   }
 }
 
+// Enough tiles for a guess of the floors. Where the strongest responses lie in the sampled tiles only, the
+// guess is too high and the run is repeated without.
+TYPED_TEST(DirectConv, FloorsRightAndWrong) {
+  using A = Accum<TypeParam>;
+  std::mt19937 random(19);
+  const int64_t r = 140 * tile_cells<A>(8, int64_t{1} << 40);
+  const auto g = geometry({r}, {r}, {3}, {1}, {1}, {1});
+  const int64_t tile = tile_cells<A>(8, r), tiles = ConvGrid(g).cells() / tile + 1;
+  ASSERT_TRUE(FloorGuess<A>::pays(tiles));
+  auto p = random_problem<TypeParam>(random, g, 1, 1, 2, 0.01, Values::kNormal);
+  for (bool wrong : {false, true}) {
+    if (wrong) {
+      for (int64_t i = 0; i < p.x.stored(0); ++i) p.x.values[static_cast<size_t>(i)] = from_accum<TypeParam>(A(1));
+      for (int64_t s = 0; s < kSampleTiles; ++s) {
+        const int64_t begin = FloorGuess<A>::tile(s, tiles) * tile;
+        for (int64_t i = 0; i < p.x.stored(0); ++i)
+          if (p.x.key(0, i) >= begin && p.x.key(0, i) < begin + tile)
+            p.x.values[static_cast<size_t>(i)] = from_accum<TypeParam>(A(100));
+      }
+    }
+    const int64_t capacity = p.x.stored(0) * (wrong ? 3 : 1) / 2;
+    const auto want = conv_plainly(p, capacity, Rule::kMagnitude);
+    ASSERT_GT(want.found[0], capacity * 5 / 3);
+    on_every_pool([&](auto& pool) { expect_same_lists(run_conv(pool, p, capacity, Rule::kMagnitude), want); });
+    if (this->HasFatalFailure()) return;
+  }
+}
+
 TYPED_TEST(DirectConv, CorruptKeys) {
   std::mt19937 random(14);
   for (int repeat = 0; repeat < 60; ++repeat) {

@@ -121,6 +121,35 @@ TYPED_TEST(Select, KeepsTheStrongestOfTwoLists) {
   }
 }
 
+// The end of a run: what waits in the side lists of all workers at once.
+TYPED_TEST(Select, SideListsOfSeveralWorkers) {
+  using A = TypeParam;
+  std::mt19937 random(18);
+  for (int repeat = 0; repeat < 200; ++repeat) {
+    for (Flavour flavour : kFlavours) {
+      const Rule rule = kRules[random() % 3];
+      const auto all = random_items<A>(random, 20 + random() % 200, flavour);
+      const size_t workers = 1 + random() % kMaxWorkers, capacity = 1 + random() % (all.size() - 1);
+      std::vector<Items<A>> items(workers + 1);
+      for (size_t i = 0; i < all.size(); ++i) items[i < capacity ? 0 : 1 + random() % workers].push_back(all[i]);
+      Lists<A> main(items[0], capacity);
+      std::vector<Lists<A>> sides;
+      std::vector<Responses<A>> views;
+      for (size_t w = 1; w <= workers; ++w) views.push_back(sides.emplace_back(items[w], all.size()).view);
+      const auto bound =
+          keep_strongest(main.view, views.data(), static_cast<int64_t>(workers), static_cast<int64_t>(capacity), rule);
+      const auto want = strongest(all, capacity, rule);
+      expect_kept(main.view, want);
+      if (this->HasFatalFailure()) return;
+      for (const auto& view : views) EXPECT_EQ(view.n, 0);
+      for (const auto& item : want) {
+        const auto rank = rank_of(item.value, rule);
+        EXPECT_TRUE(rank > bound.rank || (rank == bound.rank && item.key <= bound.key));
+      }
+    }
+  }
+}
+
 // What the kernels do: fill up, then merge batches of what beats the last bound. Batches come in any order.
 TYPED_TEST(Select, StreamThroughAReservoir) {
   using A = TypeParam;
