@@ -40,7 +40,10 @@ class Convolution(NamedTuple):
 
 
 class Pooling(NamedTuple):
-    """The geometry of a pooling: windows start at multiples of the stride and are cut at the end."""
+    """The geometry of a pooling: windows start at multiples of the stride and are cut at the end.
+
+    Neither window nor stride is larger than the input.
+    """
 
     spatial_shape: tuple[int, ...]
     out_shape: tuple[int, ...]
@@ -110,13 +113,44 @@ def convolution(
     return Convolution(spatial_shape, out, kernel_shape, strides, pairs, dilation)
 
 
-def pooling(function: str, spatial_shape: tuple[int, ...], window: Any, strides: Any) -> Pooling:
-    """The geometry of a pooling; ``strides`` None: the window."""
+# What the tables of the kernels for overlapping windows hold: all voxels of a window; all places in a stride.
+LARGEST_WINDOW = 2**24
+LARGEST_STEP = 2**20
+
+
+def pooling(
+    function: str,
+    spatial_shape: tuple[int, ...],
+    window: Any,
+    strides: Any,
+    *,
+    argument: str = "window",
+) -> Pooling:
+    """The geometry of a pooling; ``strides`` None: the window. ``argument`` is the caller's name of ``window``.
+
+    Raises:
+      ValueError, TypeError: an argument is no good; windows overlap and are too large for that.
+    """
     dims = len(spatial_shape)
-    window = integers(function, "window", window, dims=dims)
+    window = integers(function, argument, window, dims=dims)
     strides = window if strides is None else integers(function, "strides", strides, dims=dims)
+    # A window is cut at the end of the input, and a stride behind the end leads nowhere.
+    window = tuple(min(w, n) for w, n in zip(window, spatial_shape, strict=True))
+    strides = tuple(min(s, n) for s, n in zip(strides, spatial_shape, strict=True))
+    if any(w > s for w, s in zip(window, strides, strict=True)):
+        _check_overlap(function, argument, window, strides)
     out = tuple(-(-n // s) for n, s in zip(spatial_shape, strides, strict=True))
     return Pooling(spatial_shape, out, window, strides)
+
+
+def _check_overlap(function, argument, window, strides) -> None:
+    what = f"{window} with strides {strides}"
+    if math.prod(window) > LARGEST_WINDOW:
+        wording = f"of at most {LARGEST_WINDOW} voxels, or strides at least as large as {argument}"
+        raise ValueError(expected(function, argument, wording, what))
+    if math.prod(min(w, s) for w, s in zip(window, strides, strict=True)) > LARGEST_STEP:
+        wording = f"at least as large as {argument}, or of a product of at most {LARGEST_STEP}"
+        raise ValueError(expected(function, "strides", wording, what))
 
 
 def _same(size: int, out: int, stride: int, extent: int) -> tuple[int, int]:

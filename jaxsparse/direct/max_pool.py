@@ -25,7 +25,8 @@ def max_pool(
 
     Args:
       x: ``SparseTensor`` ``[batch, *spatial, channels]``.
-      window: an integer >= 1, or one a spatial dimension; may be larger than the input.
+      window: an integer >= 1, or one a spatial dimension; may be as large as the input or larger. Windows that overlap
+        (a stride is smaller) have at most 2^24 voxels.
       strides: likewise; None: the window.
       capacity: entries that a (batch element, channel) may store; the largest values are kept, of equal ones the lower
         key. None: the capacity of ``x``, which cannot overflow unless windows overlap.
@@ -35,7 +36,8 @@ def max_pool(
 
     Raises:
       TypeError: ``x`` is no ``SparseTensor``, or an argument is no integer.
-      ValueError: ``window``, ``strides`` or ``capacity`` is below 1 or has the wrong length.
+      ValueError: ``window``, ``strides`` or ``capacity`` is below 1 or has the wrong length; windows overlap and have
+        more than 2^24 voxels, or strides of a product above 2^20.
 
     Source: ILA-SCNN, without its maximum with 0.
 

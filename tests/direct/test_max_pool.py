@@ -150,3 +150,25 @@ def test_large_inputs(spatial, rng):
         y, gx = max_pool(x, window, strides, capacity, g)
         assert_same(y, expected)
         assert_equal(gx, oracle.put_add(g, source, x.keys.shape[-1]))
+
+
+@pytest.mark.parametrize(
+    ("spatial", "window"),
+    [((128, 128, 128), 128), ((128, 129, 64), (2**31 - 1, 3, 64)), ((2**20,), (2**20,))],
+    ids=str,
+)
+def test_windows_as_large_as_the_volume(spatial, window, rng):
+    x = random_input(rng, 2, spatial, 2, 1000 / np.prod(spatial))
+    size = [min(n, w) for n, w in zip(spatial, np.broadcast_to(window, len(spatial)), strict=True)]
+    y, gx = max_pool(x, window, capacity=50, g=np.ones((2, 2, 50), F32))
+    for b, c in np.ndindex(2, 2):
+        n = x.nnz[b, c]
+        values = x.values[b, c, :n]
+        voxel = np.stack(np.unravel_index(x.keys[b, c, :n], spatial))
+        out = np.ravel_multi_index(voxel // np.reshape(size, (-1, 1)), y.spatial_shape)
+        order = np.lexsort((np.arange(n), -values, out))  # each window's largest first, then keys
+        won = order[np.unique(out[order], return_index=True)[1]]
+        found = int(y.nnz[b, c])
+        assert y.keys[b, c, :found].tolist() == out[won].tolist()
+        assert y.values[b, c, :found].tolist() == values[won].tolist()
+        np.testing.assert_array_equal(np.flatnonzero(gx[b, c]), np.sort(won))

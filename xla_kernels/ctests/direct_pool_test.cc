@@ -76,5 +76,55 @@ TYPED_TEST(DirectPool, ManyTilesAndTheCut) {
   }
 }
 
+// The dimension that tiles split is the first, a middle one or the last; windows with and without holes between them.
+TYPED_TEST(DirectPool, DisjointWindowsInManyTiles) {
+  std::mt19937 random(33);
+  for (const auto& g : {pooling({2, 140001}, {2, 2}, {2, 2}), pooling({3, 600, 301}, {2, 1, 2}, {2, 1, 2}),
+                        pooling({3, 5, 261, 262}, {1, 2, 1, 1}, {3, 2, 1, 1}), pooling({70000, 3}, {1, 2}, {1, 2})}) {
+    ASSERT_TRUE(DisjointWindows::fits(g));
+    ASSERT_GT(DisjointWindows(g).out_volume(), DisjointWindows(g).tile_cells());
+    const PlainGeometry plain(g);
+    const auto x = random_lists<TypeParam>(random, 1, 1, plain.in_volume, plain.in_volume, 0.3, Values::kIntegers);
+    for (int64_t capacity : {int64_t{700}, plain.out_volume}) {
+      check_pool(g, x, capacity);
+      if (this->HasFatalFailure()) return;
+    }
+  }
+}
+
+TYPED_TEST(DirectPool, AWindowAsLargeAsTheVolume) {
+  std::mt19937 random(34);
+  constexpr int64_t kHuge = int64_t{1} << 40;
+  for (const auto& g : {pooling({70000}, {70000}, {70000}), pooling({40, 41, 42}, {40, 41, 42}, {40, 41, 42}),
+                        pooling({9, 3, 5, 7}, {kHuge, kHuge, 5, 1}, {kHuge, kHuge, 5, 7})}) {
+    const int64_t volume = DisjointWindows(g).in_volume();
+    const auto x = random_lists<TypeParam>(random, 2, 2, volume, volume, 0.4, Values::kSpecial);
+    auto same = g;  // the plain loops visit every tap
+    for (int i = 0; i < g.dims; ++i) same.kernel[i] = std::min(g.kernel[i], g.in[i]);
+    on_every_pool(
+        [&](auto& pool) { expect_same_lists(run_max_pool(pool, g, x, 2), pool_plainly(same, x, int64_t{2}), true); });
+  }
+}
+
+TEST(DirectPoolSizes, ThatDoNotFitAreRefused) {
+  const auto good = pooling({8, 9}, {2, 3}, {2, 3});
+  EXPECT_NO_THROW(PoolWindows{good});
+  for (int64_t bad : {int64_t{-1}, int64_t{0}, int64_t{5}, int64_t{1} << 40}) {
+    auto g = good;
+    g.out[1] = bad;
+    EXPECT_THROW(PoolWindows{g}, std::invalid_argument) << bad;
+    if (bad > 0 && bad < 9) continue;
+    g = good;
+    g.in[0] = bad;
+    EXPECT_THROW(PoolWindows{g}, std::invalid_argument) << bad;
+    if (bad > 0) continue;
+    for (auto field : {&ConvGeometry::kernel, &ConvGeometry::stride}) {
+      g = good;
+      (g.*field)[0] = bad;
+      EXPECT_THROW(PoolWindows{g}, std::invalid_argument) << bad;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace jaxsparse::test

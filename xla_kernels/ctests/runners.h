@@ -85,13 +85,13 @@ std::vector<T> run_kernel_grad(Pool& pool, const Problem<T>& p, const Lists<T>& 
 
 template <class T, class Pool>
 Lists<T> run_max_pool(Pool& pool, const ConvGeometry& g, const Lists<T>& x, int64_t out_capacity) {
-  const ConvGrid grid(g);
+  const PoolWindows windows(g);
   const PoolSizes n{x.batch, x.channels, x.capacity, out_capacity};
   int64_t bytes = 0;
-  lay_out_pool<T>(grid, n, nullptr, &bytes);
+  lay_out_pool<T>(windows, n, nullptr, &bytes);
   Workspace workspace(bytes);
-  Lists<T> y(x.batch, x.channels, out_capacity, grid.out_volume());
-  max_pool<T>(pool, grid, n, x.keys.data(), x.values.data(), y.keys.data(), y.values.data(), y.found.data(),
+  Lists<T> y(x.batch, x.channels, out_capacity, windows.out_volume());
+  max_pool<T>(pool, windows, n, x.keys.data(), x.values.data(), y.keys.data(), y.values.data(), y.found.data(),
               y.source.data(), workspace.data());
   return y;
 }

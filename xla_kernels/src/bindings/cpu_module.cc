@@ -110,11 +110,11 @@ int64_t max_pool_workspace_bytes(const Sizes& spatial_shape, const Sizes& out_sh
   require_dims(d, window, "window");
   require_dims(d, strides, "strides");
   require_counts({capacity, out_capacity});
-  const ConvGrid grid(
+  const PoolWindows windows(
       pool_geometry(static_cast<int>(d), spatial_shape.data(), out_shape.data(), window.data(), strides.data()));
   return by_itemsize(itemsize, [&](auto type) {
     int64_t bytes;
-    lay_out_pool<decltype(type)>(grid, {1, 1, capacity, out_capacity}, nullptr, &bytes);
+    lay_out_pool<decltype(type)>(windows, {1, 1, capacity, out_capacity}, nullptr, &bytes);
     return bytes;
   });
 }

@@ -1,14 +1,17 @@
-// Max-pooling over stored entries, on the tap machinery of the convolution: within one tap the map from
-// entry to window is injective, and taps in row-major order visit the entries of a window by key.
+// Max-pooling over stored entries. Windows that do not overlap are visited directly; others use the tap machinery of
+// the convolution: within one tap the map from entry to window is injective. Either way the entries of a window come by
+// key.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "../core/parallel.h"
 #include "../core/select.h"
 #include "conv.h"
+#include "disjoint_windows.h"
 #include "entries.h"
 
 namespace jaxsparse {
@@ -32,6 +35,27 @@ inline ConvGeometry pool_geometry(int dims, const int64_t* in, const int64_t* ou
   return g;
 }
 
+inline constexpr int64_t kPoolTile = 8192;
+
+// The windows of a pooling, in one of two forms.
+struct PoolWindows {
+  std::optional<DisjointWindows> disjoint;
+  std::optional<ConvGrid> grid;
+
+  explicit PoolWindows(const ConvGeometry& g) {
+    if (DisjointWindows::fits(g))
+      disjoint.emplace(g);
+    else
+      grid.emplace(g);
+  }
+  int64_t in_volume() const { return disjoint ? disjoint->in_volume() : grid->in_volume(); }
+  int64_t out_volume() const { return disjoint ? disjoint->out_volume() : grid->out_volume(); }
+  // Of a tile, rounded up to whole words of bits.
+  int64_t tile_cells() const {
+    return ((disjoint ? disjoint->tile_cells() : std::min(kPoolTile, grid->cells())) + 63) / 64 * 64;
+  }
+};
+
 // A worker's scratch for one list.
 template <class A>
 struct PoolScratch {
@@ -44,16 +68,17 @@ struct PoolScratch {
   Responses<A> kept, side;
 };
 
-inline constexpr int64_t kPoolTile = 8192;
-
 template <class T>
-std::vector<PoolScratch<Accum<T>>> lay_out_pool(const ConvGrid& grid, const PoolSizes& n, void* workspace,
+std::vector<PoolScratch<Accum<T>>> lay_out_pool(const PoolWindows& windows, const PoolSizes& n, void* workspace,
                                                 int64_t* bytes) {
   using A = Accum<T>;
   const auto take_one = [&](Arena& arena) {
     PoolScratch<A> s{};
-    s.entries = take_entry_list<A>(arena, grid, n.capacity, !std::is_same_v<T, A> || !grid.identity(), true);
-    const int64_t tile = std::min(kPoolTile, (grid.cells() + 63) / 64 * 64);
+    if (windows.grid) {
+      const bool copy_values = !std::is_same_v<T, A> || !windows.grid->identity();
+      s.entries = take_entry_list<A>(arena, *windows.grid, n.capacity, copy_values, true);
+    }
+    const int64_t tile = windows.tile_cells();
     s.value = arena.take<A>(tile);
     s.slot = arena.take<int32_t>(tile);
     s.bits = arena.take<uint64_t>(tile / 64);
@@ -83,63 +108,107 @@ bool takes_over(A value, A current) {
   return value > current || (value != value && current == current);
 }
 
+// One list in the making.
 template <class A>
-int64_t pool_list(const ConvGrid& grid, PoolScratch<A>& s, int64_t out_capacity, const LaneOps<A>& ops) {
-  int64_t found = 0;
-  Bound<A> bound;
-  s.kept.n = s.side.n = 0;
-  const int64_t tile = std::min(kPoolTile, (grid.cells() + 63) / 64 * 64);
-  std::memset(s.bits, 0, sizeof(uint64_t) * static_cast<size_t>(tile / 64));
-  for (int64_t begin = 0; begin < grid.cells(); begin += tile) {
-    const int64_t end = std::min(begin + tile, grid.cells());
+class PoolList {
+ public:
+  PoolList(PoolScratch<A>& scratch, int64_t tile, int64_t out_capacity, const LaneOps<A>& ops)
+      : s_(scratch), out_capacity_(out_capacity), ops_(ops) {
+    s_.kept.n = s_.side.n = 0;
+    clear(tile);
+  }
+
+  // An entry of the window in cell c; those of one window come by key.
+  void offer(int64_t c, A value, int32_t slot) {
+    const uint64_t bit = uint64_t{1} << (c & 63);
+    if ((s_.bits[c >> 6] & bit) && !takes_over(value, s_.value[c])) return;
+    s_.bits[c >> 6] |= bit;
+    s_.value[c] = value;
+    s_.slot[c] = slot;
+  }
+
+  // The windows of cells [begin, end) that have entries; cell begin has the given key.
+  void list_windows(int64_t begin, int64_t end, int32_t key) { ops_.append_cells(cells_, s_.bits, begin, end, key); }
+
+  // To the output, what was listed.
+  void close_tile(int64_t tile) {
+    clear(tile);
+    found_ += cells_.n;
+    for (int64_t i = 0; i < cells_.n; ++i) {
+      const A value = s_.value[s_.cell[i]];
+      Responses<A>* to = &s_.kept;
+      if (s_.kept.n == out_capacity_) {
+        const Rank<A> rank = rank_of(value, Rule::kValue);
+        if (rank < bound_.rank || (rank == bound_.rank && s_.key[i] > bound_.key)) continue;
+        to = &s_.side;
+      }
+      to->key[to->n] = s_.key[i];
+      to->value[to->n] = value;
+      to->extra[to->n] = s_.slot[s_.cell[i]];
+      if (++to->n == out_capacity_ + kSideSlack) bound_ = keep_strongest(s_.kept, s_.side, out_capacity_, Rule::kValue);
+    }
+    cells_.n = 0;
+  }
+
+  int64_t finish() {
+    if (s_.side.n) keep_strongest(s_.kept, s_.side, out_capacity_, Rule::kValue);
+    return found_;
+  }
+
+ private:
+  void clear(int64_t tile) { std::memset(s_.bits, 0, sizeof(uint64_t) * static_cast<size_t>((tile + 63) / 64)); }
+
+  PoolScratch<A>& s_;
+  const int64_t out_capacity_;
+  const LaneOps<A>& ops_;
+  CellList cells_{s_.cell, s_.key, 0};
+  Bound<A> bound_;
+  int64_t found_ = 0;
+};
+
+template <class T>
+void pool_disjoint(const DisjointWindows& windows, PoolList<Accum<T>>& list, const int32_t* keys, const T* values,
+                   int64_t capacity) {
+  windows.for_each_tile(
+      keys, stored_entries(keys, capacity, windows.in_volume()),
+      [&](int32_t slot, int64_t cell) { list.offer(cell, to_accum(values[slot]), slot); },
+      [&](int32_t key, int64_t cells) {
+        list.list_windows(0, cells, key);
+        list.close_tile(cells);
+      });
+}
+
+template <class T>
+void pool_on_grid(const ConvGrid& grid, EntryList<Accum<T>>& entries, PoolList<Accum<T>>& list, const int32_t* keys,
+                  const T* values, int64_t capacity) {
+  place_entries<T>(entries, grid, keys, values, capacity);
+  for (int64_t begin = 0; begin < grid.cells(); begin += kPoolTile) {
+    const int64_t end = std::min(begin + kPoolTile, grid.cells());
     bool any = false;
     for (const Tap& tap : grid.taps()) {
-      const int64_t to = s.entries.lower_bound(grid, tap.residue_class, end + tap.offset);
-      for (int64_t e = s.entries.lower_bound(grid, tap.residue_class, begin + tap.offset); e < to; ++e) {
-        const int64_t c = s.entries.position[e] - tap.offset - begin;
-        const uint64_t bit = uint64_t{1} << (c & 63);
+      const int64_t to = entries.lower_bound(grid, tap.residue_class, end + tap.offset);
+      for (int64_t e = entries.lower_bound(grid, tap.residue_class, begin + tap.offset); e < to; ++e) {
         any = true;
-        if (!(s.bits[c >> 6] & bit) || takes_over(s.entries.value[e], s.value[c])) {
-          s.bits[c >> 6] |= bit;
-          s.value[c] = s.entries.value[e];
-          s.slot[c] = static_cast<int32_t>(e);
-        }
+        list.offer(entries.position[e] - tap.offset - begin, entries.value[e],
+                   entries.slot ? entries.slot[e] : static_cast<int32_t>(e));
       }
     }
     if (!any) continue;
-    CellList list{s.cell, s.key, 0};
-    grid.for_each_run(begin, end, [&](int64_t a, int64_t b, int32_t key) {
-      ops.append_cells(list, s.bits, a - begin, b - begin, key);
-    });
-    std::memset(s.bits, 0, sizeof(uint64_t) * static_cast<size_t>(tile / 64));
-    found += list.n;
-    for (int64_t i = 0; i < list.n; ++i) {
-      const A value = s.value[s.cell[i]];
-      Responses<A>* to = &s.kept;
-      if (s.kept.n == out_capacity) {
-        const Rank<A> rank = rank_of(value, Rule::kValue);
-        if (rank < bound.rank || (rank == bound.rank && s.key[i] > bound.key)) continue;
-        to = &s.side;
-      }
-      to->key[to->n] = s.key[i];
-      to->value[to->n] = value;
-      to->extra[to->n] = s.slot[s.cell[i]];
-      if (++to->n == out_capacity + kSideSlack) bound = keep_strongest(s.kept, s.side, out_capacity, Rule::kValue);
-    }
+    grid.for_each_run(begin, end,
+                      [&](int64_t a, int64_t b, int32_t key) { list.list_windows(a - begin, b - begin, key); });
+    list.close_tile(end - begin);
   }
-  if (s.side.n) keep_strongest(s.kept, s.side, out_capacity, Rule::kValue);
-  return found;
 }
 
 }  // namespace internal
 
 // x lists -> pooled lists; source[i] is the input slot whose value window i took.
 template <class T, class Pool>
-void max_pool(Pool& pool, const ConvGrid& grid, const PoolSizes& n, const int32_t* x_keys, const T* x_values,
+void max_pool(Pool& pool, const PoolWindows& windows, const PoolSizes& n, const int32_t* x_keys, const T* x_values,
               int32_t* keys, T* values, int32_t* found, int32_t* source, void* workspace) {
   using A = Accum<T>;
   int64_t bytes;
-  auto scratch = lay_out_pool<T>(grid, n, workspace, &bytes);
+  auto scratch = lay_out_pool<T>(windows, n, workspace, &bytes);
   const LaneOps<A>& ops = lane_ops<A>(8);
   std::atomic<int64_t> next{0};
   const int64_t lists = n.batch * n.channels;
@@ -148,16 +217,17 @@ void max_pool(Pool& pool, const ConvGrid& grid, const PoolSizes& n, const int32_
                 PoolScratch<A>& s = scratch[static_cast<size_t>(worker)];
                 for (int64_t list; (list = next.fetch_add(1, std::memory_order_relaxed)) < lists;) {
                   const int64_t in = list * n.capacity, out = list * n.out_capacity;
-                  place_entries<T>(s.entries, grid, x_keys + in, x_values + in, n.capacity);
                   s.kept.key = keys + out;
                   s.kept.extra = source + out;
-                  found[list] = static_cast<int32_t>(internal::pool_list(grid, s, n.out_capacity, ops));
-                  for (int64_t i = 0; i < s.kept.n; ++i) {
-                    values[out + i] = from_accum<T>(s.kept.value[i]);
-                    if (s.entries.slot) source[out + i] = s.entries.slot[source[out + i]];
-                  }
+                  internal::PoolList<A> pooled(s, windows.tile_cells(), n.out_capacity, ops);
+                  if (windows.disjoint)
+                    internal::pool_disjoint<T>(*windows.disjoint, pooled, x_keys + in, x_values + in, n.capacity);
+                  else
+                    internal::pool_on_grid<T>(*windows.grid, s.entries, pooled, x_keys + in, x_values + in, n.capacity);
+                  found[list] = static_cast<int32_t>(pooled.finish());
+                  for (int64_t i = 0; i < s.kept.n; ++i) values[out + i] = from_accum<T>(s.kept.value[i]);
                   for (int64_t i = s.kept.n; i < n.out_capacity; ++i) {
-                    keys[out + i] = static_cast<int32_t>(grid.out_volume());
+                    keys[out + i] = static_cast<int32_t>(windows.out_volume());
                     values[out + i] = from_accum<T>(0);
                     source[out + i] = -1;
                   }

@@ -25,15 +25,15 @@ ffi::Error MaxPool(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::AnyBuffe
     require(d >= 1 && d <= kMaxDims && out_shape.size() == d && window.size() == d && strides.size() == d,
             "out_shape, window and strides must fit spatial_shape (1 to 4 dimensions)");
     const PoolSizes n{dim(x_keys, 0), dim(x_keys, 1), dim(x_keys, 2), dim(*keys, 2)};
-    const ConvGrid grid(
+    const PoolWindows windows(
         pool_geometry(static_cast<int>(d), spatial_shape.begin(), out_shape.begin(), window.begin(), strides.begin()));
     FfiPool pool{threads};
     dispatch(x_values.element_type(), [&](auto type) {
       using T = decltype(type);
       int64_t bytes;
-      lay_out_pool<T>(grid, n, nullptr, &bytes);
+      lay_out_pool<T>(windows, n, nullptr, &bytes);
       require(static_cast<int64_t>(workspace->size_bytes()) >= bytes, "the workspace is too small");
-      max_pool<T>(pool, grid, n, data<int32_t>(x_keys), data<T>(x_values), result_data<int32_t>(keys),
+      max_pool<T>(pool, windows, n, data<int32_t>(x_keys), data<T>(x_values), result_data<int32_t>(keys),
                   result_data<T>(values), result_data<int32_t>(found), result_data<int32_t>(source),
                   workspace->untyped_data());
     });
