@@ -122,6 +122,7 @@ CONTAINER = (
     ("x", "nnz of another shape", x(nnz=i32([[1, 2, 3]])), value_error("x.nnz must be of shape (1, 2)")),
     ("x", "keys of dtype uint32", x(keys=np.zeros((1, 2, 3), np.uint32)), type_error("x.keys must be of dtype int32")),
     ("x", "values of dtype int32", x(values=i32([[[1] * 3] * 2])), type_error("x.values must be of dtype float16")),
+    ("x", "values of NumPy's float64, `jax_enable_x64` off", Late(lambda: dataclasses.replace(container(), values=np.ones((1, 2, 3)))), type_error("x.values must be of at most float32 unless jax_enable_x64 is set")),
     ("x", "nnz of dtype float32", x(nnz=f32(1, 2)), type_error("x.nnz must be of dtype int32")),
     ("x", "capacity 0", x(keys=np.zeros((1, 2, 0), np.int32), values=f32(1, 2, 0)), value_error("at least one channel and one slot")),
     ("x", "no channels", x(keys=np.zeros((1, 0, 3), np.int32), values=f32(1, 0, 3), nnz=np.zeros((1, 0), np.int32)), value_error("at least one channel and one slot")),

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from jaxsparse._core.checks import LARGEST, expected, integer
+from jaxsparse._core.checks import LARGEST, described, expected, integer
 
 
 def resolve(function: str, capacity: Any, density: Any, *, volume: int, bound: int) -> int:
@@ -20,26 +20,39 @@ def resolve(function: str, capacity: Any, density: Any, *, volume: int, bound: i
       ValueError: both are given, or the result is 0.
       TypeError: not numbers.
     """
-    if capacity is not None and density is not None:
-        message = f"capacity={capacity} and density={density}"
-        raise ValueError(expected(function, "capacity or density", "given, not both", message))
+    capacity, density = check(function, capacity, density)
     if capacity is not None:
-        return integer(function, "capacity", capacity, minimum=1)
+        return capacity
     if density is not None:
         return _of_density(function, density, volume)
     return min(max(bound, 1), LARGEST)
 
 
-def _of_density(function: str, density: Any, volume: int) -> int:
+def check(function: str, capacity: Any, density: Any) -> tuple[int | None, float | None]:
+    """The two arguments, checked as far as is possible without the volume."""
+    if capacity is not None and density is not None:
+        message = f"capacity={capacity} and density={density}"
+        raise ValueError(expected(function, "capacity or density", "given, not both", message))
+    if capacity is not None:
+        return integer(function, "capacity", capacity, minimum=1), None
+    return None, None if density is None else share_of(function, "density", density)
+
+
+def share_of(function: str, argument: str, density: Any) -> float:
+    """A share of a volume: positive and finite."""
     try:
         if isinstance(density, str | bytes | bool):  # float() would take them
             raise TypeError
         share = float(density)
-    except (TypeError, ValueError):
-        raise TypeError(expected(function, "density", "a number", repr(density))) from None
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(expected(function, argument, "a number", described(density))) from None
     if not 0 < share < math.inf:
-        raise ValueError(expected(function, "density", "a positive, finite number", density))
-    capacity = math.ceil(share * volume - 1e-6)
+        raise ValueError(expected(function, argument, "a positive, finite number", density))
+    return share
+
+
+def _of_density(function: str, density: float, volume: int) -> int:
+    capacity = math.ceil(density * volume - 1e-6)
     if not 1 <= capacity <= LARGEST:
         what = f"{density}, which is {capacity} of {volume} voxels"
         wording = f"such that 1 to {LARGEST} entries may be stored"

@@ -18,15 +18,23 @@ def expected(function: str, argument: str, expectation: str, got: Any) -> str:
     return f"{function}: {argument} must be {expectation}, got {got}"
 
 
-def integer(function: str, argument: str, value: Any, *, minimum: int) -> int:
+def described(value: Any) -> str:
+    """How an error shows a value that is not of the kind asked for."""
+    if isinstance(value, jax.core.Tracer):
+        return f"a traced value, {value.aval}; it shapes the program and must be known before"
+    return f"{value!r} ({type(value).__name__})"
+
+
+def integer(
+    function: str, argument: str, value: Any, *, minimum: int, wording: str = "an integer"
+) -> int:
     """An integer (Python's or NumPy's, no bool) from ``minimum`` to 2^31 - 1."""
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
         number = operator.index(value)
     except TypeError:
-        what = f"{value!r} ({type(value).__name__})"
-        raise TypeError(expected(function, argument, "an integer", what)) from None
+        raise TypeError(expected(function, argument, wording, described(value))) from None
     if not minimum <= number <= LARGEST:
         wanted = f"at least {minimum}" if number < minimum else f"at most {LARGEST}"
         raise ValueError(expected(function, argument, wanted, number))
@@ -37,13 +45,11 @@ def integers(
     function: str, argument: str, value: Any, *, dims: int, minimum: int = 1
 ) -> tuple[int, ...]:
     """An integer for all spatial dimensions, or a sequence of one for each."""
-    if isinstance(value, (str, bytes)):
-        raise TypeError(expected(function, argument, f"an integer or {dims} of them", repr(value)))
-    if not is_sequence(value):
-        return (integer(function, argument, value, minimum=minimum),) * dims
+    wording = f"an integer or {dims} of them (one a spatial dimension)"
+    if isinstance(value, (str, bytes)) or not is_sequence(value):  # a string is refused there
+        return (integer(function, argument, value, minimum=minimum, wording=wording),) * dims
     if len(value) != dims:
-        wanted = f"an integer or {dims} of them (one a spatial dimension)"
-        raise ValueError(expected(function, argument, wanted, tuple(value)))
+        raise ValueError(expected(function, argument, wording, tuple(value)))
     return tuple(
         integer(function, f"{argument}[{i}]", v, minimum=minimum) for i, v in enumerate(value)
     )
@@ -72,6 +78,40 @@ def array(function: str, argument: str, value: Any) -> jax.Array:
         raise TypeError(expected(function, argument, "an array", what)) from error
 
 
+def host_integers(
+    function: str, argument: str, value: Any, wording: str = "of an integer dtype"
+) -> Any:
+    """A JAX or NumPy array of integers; lists and numbers become NumPy's, so that none is too large for JAX."""
+    if not isinstance(value, jax.Array):
+        try:
+            value = np.asarray(value)
+        except jax.errors.TracerArrayConversionError:  # a list with traced values in it
+            value = array(function, argument, value)
+        except (TypeError, ValueError) as error:
+            what = f"{type(value).__name__} ({error})"
+            raise TypeError(expected(function, argument, "an array", what)) from error
+        if value.size == 0:  # an empty list has no integers in it
+            value = value.astype(np.int32)
+    if not jnp.issubdtype(value.dtype, jnp.integer):
+        raise TypeError(expected(function, argument, wording, f"dtype {value.dtype}"))
+    return value
+
+
+def int32_array(function: str, argument: str, value: Any) -> jax.Array:
+    """Arrays must have the dtype; a list has none and must hold integers that fit."""
+    given = getattr(value, "dtype", None)
+    if given is not None and given != jnp.int32:
+        raise TypeError(expected(function, argument, "of dtype int32", given))
+    value = host_integers(function, argument, value, "of dtype int32")
+    limits = jnp.iinfo(jnp.int32)
+    if isinstance(value, np.ndarray) and value.size:
+        least, most = value.min(), value.max()
+        if least < limits.min or most > limits.max:
+            what = f"numbers from {least} to {most}"
+            raise ValueError(expected(function, argument, "within int32", what))
+    return jnp.asarray(value, jnp.int32)
+
+
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -97,5 +137,13 @@ def shape(function: str, argument: str, x: Any, wanted: Sequence[int], meaning: 
 
 
 def concrete(x: Any) -> np.ndarray | None:
-    """The contents of an array, or None where there are none yet (inside ``jit``, ``grad``, ``vmap``)."""
-    return None if isinstance(x, jax.core.Tracer) else np.asarray(x)
+    """The contents of an array, or None where they cannot be seen.
+
+    That is inside ``jit``, ``vmap``, ``scan`` and the like, where there are none yet (``grad`` outside of them has
+    some), and where parts of the array lie on devices of other processes.
+    """
+    if isinstance(x, jax.core.Tracer):
+        x = x.to_concrete_value()
+    if x is None or not getattr(x, "is_fully_addressable", True):
+        return None
+    return np.asarray(x)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -65,6 +65,14 @@ def check_volume(function: str, argument: str, spatial_shape: Sequence[int]) -> 
     return volume
 
 
+def dense_spatial_shape(function: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The spatial sizes of a dense array ``x`` of this shape."""
+    if not 3 <= len(shape) <= MAX_DIMS + 2 or 0 in shape[1:]:
+        wording = f"of shape [batch, *spatial, channels] with 1 to {MAX_DIMS} spatial dimensions"
+        raise ValueError(expected(function, "x", wording, f"shape {tuple(shape)}"))
+    return tuple(shape[1:-1])
+
+
 def spatial_shape(function: str, value: Any) -> tuple[int, ...]:
     """A sequence of 1 to 4 positive integers with a volume below 2^31."""
     if not is_sequence(value) or isinstance(value, (str, bytes)):
@@ -92,17 +100,16 @@ def convolution(
       ValueError, TypeError: an argument is no good; the window does not fit; the output has too many voxels.
     """
     dims = len(spatial_shape)
-    strides = integers(function, "strides", strides, dims=dims)
-    dilation = integers(function, "kernel_dilation", kernel_dilation, dims=dims)
+    strides, padding, dilation = sliding(function, dims, strides, padding, kernel_dilation)
     extent = tuple((k - 1) * r + 1 for k, r in zip(kernel_shape, dilation, strict=True))
-    if isinstance(padding, str) and padding.upper() == "SAME":
+    if padding == "SAME":
         out = tuple(-(-n // s) for n, s in zip(spatial_shape, strides, strict=True))
         pairs = tuple(
             _same(n, o, s, e)
             for n, o, s, e in zip(spatial_shape, out, strides, extent, strict=True)
         )
     else:
-        pairs = _explicit(function, padding, dims)
+        pairs = padding
         room = tuple(n + lo + hi for n, (lo, hi) in zip(spatial_shape, pairs, strict=True))
         if any(e > n for e, n in zip(extent, room, strict=True)):
             wording = f"at most as large as the padded input, {room}"
@@ -111,6 +118,20 @@ def convolution(
         out = tuple((n - e) // s + 1 for n, e, s in zip(room, extent, strides, strict=True))
     check_volume(function, "the output", out)
     return Convolution(spatial_shape, out, kernel_shape, strides, pairs, dilation)
+
+
+Pairs = tuple[tuple[int, int], ...]
+
+
+def sliding(
+    function: str, dims: int, strides: Any, padding: Any, kernel_dilation: Any
+) -> tuple[tuple[int, ...], Literal["SAME"] | Pairs, tuple[int, ...]]:
+    """Strides, padding (``"SAME"`` or pairs) and dilation of a convolution, checked without its input."""
+    strides = integers(function, "strides", strides, dims=dims)
+    dilation = integers(function, "kernel_dilation", kernel_dilation, dims=dims)
+    if isinstance(padding, str) and padding.upper() == "SAME":
+        return strides, "SAME", dilation
+    return strides, _explicit(function, padding, dims), dilation
 
 
 # What the tables of the kernels for overlapping windows hold: all voxels of a window; all places in a stride.
@@ -158,7 +179,7 @@ def _same(size: int, out: int, stride: int, extent: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def _explicit(function: str, padding: Any, dims: int) -> tuple[tuple[int, int], ...]:
+def _explicit(function: str, padding: Any, dims: int) -> Pairs:
     wording = f'"SAME", "VALID", an integer, or {dims} integers or (low, high) pairs'
     if isinstance(padding, str):
         if padding.upper() != "VALID":
@@ -167,7 +188,7 @@ def _explicit(function: str, padding: Any, dims: int) -> tuple[tuple[int, int], 
     if isinstance(padding, np.ndarray):
         padding = padding.tolist()
     if not is_sequence(padding):
-        side = integer(function, "padding", padding, minimum=-LARGEST)
+        side = integer(function, "padding", padding, minimum=-LARGEST, wording=wording)
         return ((side, side),) * dims
     if len(padding) != dims:
         raise ValueError(expected(function, "padding", wording, tuple(padding)))

@@ -22,7 +22,7 @@ Parts = tuple[jax.Array, jax.Array, jax.Array, tuple[int, ...]]
 def from_dense(x: Any, capacity: Any, density: Any, select: Any) -> Parts:
     """See ``SparseTensor.from_dense``."""
     x = checks.float_array("from_dense", "x", x)
-    shape = _dense_shape("from_dense", x.shape)
+    shape = windows.dense_spatial_shape("from_dense", x.shape)
     volume = windows.check_volume("from_dense", "x", shape)
     slots = capacities.resolve("from_dense", capacity, density, volume=volume, bound=volume)
     rule = _rule("from_dense", select)
@@ -67,7 +67,7 @@ def from_bcoo(x: Any, capacity: Any, density: Any, select: Any, duplicates: Any)
     name = "from_bcoo"
     if not isinstance(x, sparse.BCOO):
         raise TypeError(expected(name, "x", "a jax.experimental.sparse.BCOO", type(x).__name__))
-    shape = _dense_shape(name, x.shape)
+    shape = windows.dense_spatial_shape(name, x.shape)
     windows.check_volume(name, "x", shape)
     batch_size, channels = x.shape[0], x.shape[-1]
     # Batch dimensions of data and indices may have size 1, for all elements alike.
@@ -109,26 +109,12 @@ def _pack(name, argument, rows, groups, shape, capacity, density, select, duplic
     return keys, values, nnz
 
 
-def _dense_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    if not 3 <= len(shape) <= windows.MAX_DIMS + 2 or 0 in shape[1:]:
-        wording = (
-            f"of shape [batch, *spatial, channels] with 1 to {windows.MAX_DIMS} spatial dimensions"
-        )
-        raise ValueError(expected(name, "x", wording, f"shape {tuple(shape)}"))
-    return tuple(shape[1:-1])
-
-
 def _rule(name: str, select: Any) -> str:
     return "magnitude" if select is None else checks.one_of(name, "select", select, entries.SELECT)
 
 
 def _coords(coords: Any) -> jax.Array:
-    if not isinstance(coords, jax.Array):
-        coords = np.asarray(coords)
-        if coords.size == 0 and not np.issubdtype(coords.dtype, np.integer):
-            coords = coords.astype(np.int32)  # an empty list has no integers in it
-    if not jnp.issubdtype(coords.dtype, jnp.integer):
-        raise TypeError(expected("from_coords", "coords", "of an integer dtype", coords.dtype))
+    coords = checks.host_integers("from_coords", "coords", coords)
     if coords.dtype.itemsize > 4:  # nothing may wrap around into the volume
         coords = coords.clip(
             0 if jnp.issubdtype(coords.dtype, jnp.unsignedinteger) else -1, LARGEST
@@ -139,10 +125,9 @@ def _coords(coords: Any) -> jax.Array:
 def _count(count: Any, rows: int) -> jax.Array:
     if count is None:
         return jnp.int32(rows)
-    if not isinstance(count, jax.Array):  # int32 could not hold it
-        count = np.asarray(count)
-    if count.ndim != 0 or not jnp.issubdtype(count.dtype, jnp.integer):
-        what = f"{count.dtype}{list(count.shape)}"
+    count = checks.host_integers("from_coords", "count", count, "an integer scalar")
+    if count.ndim != 0:
+        what = f"shape {count.shape}"
         raise TypeError(expected("from_coords", "count", "an integer scalar", what))
     if not isinstance(count, jax.Array):
         return jnp.int32(min(max(int(count), 0), rows))

@@ -131,7 +131,7 @@ def conv_workspace(
     """
     plan = _plan(
         "conv_workspace", x, kernel, None, None, capacity, density, "value", strides, padding,
-        kernel_dilation,
+        kernel_dilation, specs=True,
     )  # fmt: skip
     geometry, keys, values = plan.static.geometry, x.keys, x.values
     batch, channels = keys.shape[0], plan.kernel.shape[-1]
@@ -153,11 +153,12 @@ class _Plan(NamedTuple):
 
 
 def _plan(
-    name, x, kernel, bias, mask, capacity, density, select, strides, padding, kernel_dilation
-) -> _Plan:
-    """Checks everything that shapes and dtypes tell."""
-    check_tensor(name, "x", x)
-    if not isinstance(kernel, jax.ShapeDtypeStruct):
+    name, x, kernel, bias, mask, capacity, density, select, strides, padding, kernel_dilation,
+    *, specs=False,
+) -> _Plan:  # fmt: skip
+    """Checks everything that shapes and dtypes tell; with ``specs`` nothing else need be there."""
+    check_tensor(name, "x", x, specs=specs)
+    if not (specs and isinstance(kernel, jax.ShapeDtypeStruct)):
         kernel = checks.array(name, "kernel", kernel)
     checks.same_dtype(name, "kernel", kernel, "x", x.dtype)
     dims = len(x.spatial_shape)

@@ -38,6 +38,9 @@ class SparseTensor:
       nnz: int32 ``[B, C]``, how many entries the producer *found*, before the capacity cut them.
       spatial_shape: the sizes of the spatial dimensions (static).
 
+    What ``scan`` collects or ``vmap`` returns has further axes in front of all three arrays; the properties below tell
+    of those, too (``shape`` is then ``(*axes, batch, *spatial, channels)``), operations want them mapped or indexed away.
+
     Example::
 
       >>> import jax.numpy as jnp
@@ -79,7 +82,8 @@ class SparseTensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the dense array that it stands for: ``(batch, *spatial, channels)``."""
-        return (self.keys.shape[0], *self.spatial_shape, self.keys.shape[1])
+        *batch, channels, _ = self.keys.shape
+        return (*batch, *self.spatial_shape, channels)
 
     @property
     def dtype(self) -> Any:
@@ -89,12 +93,12 @@ class SparseTensor:
     @property
     def channels(self) -> int:
         """Channels."""
-        return self.keys.shape[1]
+        return self.keys.shape[-2]
 
     @property
     def capacity(self) -> int:
         """Slots of a (batch element, channel)."""
-        return self.keys.shape[2]
+        return self.keys.shape[-1]
 
     @property
     def volume(self) -> int:
@@ -181,8 +185,9 @@ class SparseTensor:
           density: the same as a share of the volume, ``ceil(density * volume - 1e-6)`` entries. Both left out: the
             volume.
           select: which entries to keep where they do not fit: ``"magnitude"``, ``"value"`` (the largest), ``"relu"``
-            (the largest of the positive ones; no others are entries). None: outside ``jit`` what does not fit is an
-            error, inside it is cut by magnitude.
+            (the largest of the positive ones; no others are entries). None: what does not fit is an error where
+            contents are known, which is outside ``jit``, ``vmap`` and the like, ``grad`` alone included; elsewhere it
+            is cut by magnitude.
 
         Raises:
           ValueError: wrong rank, too many voxels, a capacity of 0 or two capacities, an unknown rule, or (outside
@@ -315,10 +320,7 @@ class SparseTensor:
         ValueError: from_entries: keys must be strictly ascending, got 1 after 3 at [0, 0, 1]
         """
         shape = windows.spatial_shape("from_entries", spatial_shape)
-        for name, given in (("keys", keys), ("nnz", nnz)):
-            if given is not None and getattr(given, "dtype", jnp.int32) != jnp.int32:
-                raise TypeError(expected("from_entries", name, "of dtype int32", given.dtype))  # pyright: ignore
-        keys = checks.array("from_entries", "keys", keys)
+        keys = checks.int32_array("from_entries", "keys", keys)
         values = checks.array("from_entries", "values", values)
         if keys.ndim != 3:
             what = f"shape {keys.shape}"
@@ -327,7 +329,7 @@ class SparseTensor:
         if nnz is None:
             nnz = jnp.sum(entries.is_stored(keys, volume), axis=-1, dtype=jnp.int32)
         else:
-            nnz = checks.array("from_entries", "nnz", nnz)
+            nnz = checks.int32_array("from_entries", "nnz", nnz)
         x = cls(keys, values, nnz, shape)
         _validate("from_entries", x)
         unused = keys >= volume
@@ -351,8 +353,11 @@ class SparseTensor:
         return self
 
 
-def check_tensor(function: str, argument: str, x: Any) -> None:
-    """Raises unless ``x`` is a ``SparseTensor`` whose arrays fit together, as far as shapes and dtypes tell."""
+def check_tensor(function: str, argument: str, x: Any, *, specs: bool = False) -> None:
+    """Raises unless ``x`` is a ``SparseTensor`` whose arrays fit together, as far as shapes and dtypes tell.
+
+    ``specs``: whether ``jax.ShapeDtypeStruct`` will do for arrays.
+    """
     if not isinstance(x, SparseTensor):
         raise TypeError(expected(function, argument, "a direct.SparseTensor", type(x).__name__))
     if not isinstance(x.spatial_shape, tuple):
@@ -361,7 +366,8 @@ def check_tensor(function: str, argument: str, x: Any) -> None:
     windows.spatial_shape(function, x.spatial_shape)
     for name, rank in (("keys", 3), ("values", 3), ("nnz", 2)):
         field = getattr(x, name)
-        if not hasattr(field, "dtype") or not hasattr(field, "shape"):
+        is_spec = isinstance(field, jax.ShapeDtypeStruct)
+        if not hasattr(field, "dtype") or not hasattr(field, "shape") or (is_spec and not specs):
             what = type(field).__name__
             raise TypeError(expected(function, f"{argument}.{name}", "an array", what))
         if len(field.shape) != rank:
@@ -376,6 +382,9 @@ def check_tensor(function: str, argument: str, x: Any) -> None:
             raise TypeError(expected(function, f"{argument}.{name}", "of dtype int32", what))
     if x.values.dtype.name not in checks.FLOATS:
         wording = f"of dtype {', '.join(checks.FLOATS)}"
+        raise TypeError(expected(function, f"{argument}.values", wording, x.values.dtype))
+    if x.values.dtype != jax.dtypes.canonicalize_dtype(x.values.dtype):  # NumPy's float64
+        wording = "of at most float32 unless jax_enable_x64 is set"
         raise TypeError(expected(function, f"{argument}.values", wording, x.values.dtype))
     if 0 in x.keys.shape[1:]:
         wording = "of at least one channel and one slot"
