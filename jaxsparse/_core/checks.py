@@ -69,6 +69,23 @@ def one_of(function: str, argument: str, value: Any, choices: Sequence[str]) -> 
     return value
 
 
+def float_dtype(function: str, argument: str, value: Any) -> None:
+    """A dtype, or what names one, must be one of the four supported floating point types."""
+    wording = f"one of {', '.join(FLOATS)}"
+    try:
+        name = jnp.dtype(value).name
+    except TypeError:
+        raise TypeError(expected(function, argument, wording, repr(value))) from None
+    if value is None or name not in FLOATS:  # NumPy takes None for float64
+        raise TypeError(expected(function, argument, wording, value))
+
+
+def function_of(function: str, argument: str, value: Any, signature: str) -> None:
+    """Something to call."""
+    if not callable(value):
+        raise TypeError(expected(function, argument, f"a function {signature}", repr(value)))
+
+
 def array(function: str, argument: str, value: Any) -> jax.Array:
     """A JAX array; NumPy arrays, numbers and nested lists are converted."""
     try:

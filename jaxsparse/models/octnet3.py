@@ -1,6 +1,7 @@
 """OctNet3, the networks of ILA-SCNN's experiments (Table 4), sparse and dense from one definition."""
 
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxsparse import direct, nn
+from jaxsparse._core import capacity as capacities
+from jaxsparse._core import checks, windows
+from jaxsparse._core.entries import SELECT
+from jaxsparse.direct.tensor import check_tensor
 
 Activation = direct.SparseTensor | jax.Array
 
@@ -41,7 +46,9 @@ class OctNet3(nnx.Module):
       rngs: ``nnx.Rngs`` with a ``params`` stream. Dropout's key comes with each call.
 
     Raises:
-      ValueError: ``densities`` has not one entry a stage.
+      ValueError: ``densities`` has not one entry a stage; a stage or the whole has none; a size is below 1, a density
+        not above 0, ``dropout`` not in [0, 1], ``select`` unknown.
+      TypeError: not an integer, not a number, not a floating point type, not a function.
 
     Source: Table 4 of ILA-SCNN (its code's MNIST network differs: 512 hidden units, no dropout).
 
@@ -79,12 +86,22 @@ class OctNet3(nnx.Module):
         kernel_init: nnx.Initializer = default_kernel_init,
         rngs: nnx.Rngs,
     ):
-        if len(densities) != len(stages):
-            raise ValueError(
-                f"OctNet3 needs one density for each of its {len(stages)} stages, "
-                f"got {len(densities)}: {tuple(densities)}"
-            )
-        kernel = (kernel_size,) * len(spatial_shape)
+        spatial_shape = windows.spatial_shape("OctNet3", spatial_shape)
+        classes = _size("classes", classes)
+        in_features = _size("in_features", in_features)
+        hidden = _size("hidden", hidden)
+        stages = _stages(stages)
+        densities = _densities(densities, len(stages))
+        input_density = capacities.share_of("OctNet3", "input_density", input_density)
+        kernel = (_size("kernel_size", kernel_size),) * len(spatial_shape)
+        checks.one_of("OctNet3", "select", select, SELECT)
+        _check_dropout(dropout)
+        if dtype is not None:
+            checks.float_dtype("OctNet3", "dtype", dtype)
+        checks.float_dtype("OctNet3", "param_dtype", param_dtype)
+        checks.function_of("OctNet3", "kernel_init", kernel_init, "(key, shape, dtype) -> array")
+        if not isinstance(rngs, nnx.Rngs):
+            raise TypeError(checks.expected("OctNet3", "rngs", "nnx.Rngs", type(rngs).__name__))
         shared: dict[str, Any] = {
             "use_bias": use_bias,
             "dtype": dtype,
@@ -92,7 +109,7 @@ class OctNet3(nnx.Module):
             "kernel_init": kernel_init,
         }
         convs = []
-        shape, features = tuple(spatial_shape), in_features
+        shape, features = spatial_shape, in_features
         for index, (widths, density) in enumerate(zip(stages, densities, strict=True)):
             if index:
                 shape = tuple(-(-n // 2) for n in shape)
@@ -115,7 +132,8 @@ class OctNet3(nnx.Module):
         self.hidden = nnx.Linear(math.prod(shape) * features, hidden, **dense, rngs=rngs)
         self.logits = nnx.Linear(hidden, classes, **dense, rngs=rngs)
 
-        self.spatial_shape = tuple(spatial_shape)
+        self.spatial_shape = spatial_shape
+        self.in_features = in_features
         self.stage_lengths = tuple(len(widths) for widths in stages)
         self.input_density = input_density
         self.select = select
@@ -170,17 +188,55 @@ class OctNet3(nnx.Module):
     def _as_input(self, x: Activation) -> Activation:
         if isinstance(x, direct.SparseTensor):
             if not self.sparse:
-                raise TypeError("OctNet3's dense twin takes arrays, got a SparseTensor")
-            shape = tuple(x.spatial_shape)
+                wording = "an array for the dense twin"
+                raise TypeError(checks.expected("OctNet3", "x", wording, "a SparseTensor"))
+            check_tensor("OctNet3", "x", x)
         else:
-            shape = x.shape[1:-1]
-        if shape != self.spatial_shape:
-            raise ValueError(
-                f"OctNet3 was built for spatial shape {self.spatial_shape}, got {shape}"
-            )
+            x = checks.float_array("OctNet3", "x", x)
+        shape = tuple(x.shape)
+        if len(shape) < 3 or shape[1:] != (*self.spatial_shape, self.in_features):
+            sizes = ", ".join(map(str, (*self.spatial_shape, self.in_features)))
+            wording = f"of shape [batch, {sizes}]"
+            raise ValueError(checks.expected("OctNet3", "x", wording, f"shape {shape}"))
         if self.sparse and not isinstance(x, direct.SparseTensor):
             return direct.SparseTensor.from_dense(x, density=self.input_density, select="magnitude")
         return x
+
+
+def _size(argument: str, value: Any) -> int:
+    return checks.integer("OctNet3", argument, value, minimum=1)
+
+
+def _stages(value: Any) -> tuple[tuple[int, ...], ...]:
+    wording = "a sequence of stages, each a sequence of at least one width"
+    is_sequence = checks.is_sequence(value) and all(map(checks.is_sequence, value))
+    if not is_sequence or any(isinstance(stage, str) for stage in (value, *value)):
+        raise TypeError(checks.expected("OctNet3", "stages", wording, repr(value)))
+    if not len(value) or not all(map(len, value)):
+        raise ValueError(checks.expected("OctNet3", "stages", wording, repr(value)))
+    return tuple(
+        tuple(_size(f"stages[{i}][{j}]", width) for j, width in enumerate(stage))
+        for i, stage in enumerate(value)
+    )
+
+
+def _densities(value: Any, stages: int) -> tuple[float, ...]:
+    wording = f"a sequence of {stages} densities, one a stage"
+    if not checks.is_sequence(value) or isinstance(value, str):
+        raise TypeError(checks.expected("OctNet3", "densities", wording, repr(value)))
+    if len(value) != stages:
+        raise ValueError(checks.expected("OctNet3", "densities", wording, tuple(value)))
+    return tuple(
+        capacities.share_of("OctNet3", f"densities[{i}]", density)
+        for i, density in enumerate(value)
+    )
+
+
+def _check_dropout(value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(checks.expected("OctNet3", "dropout", "a number", checks.described(value)))
+    if not 0 <= float(value) <= 1:
+        raise ValueError(checks.expected("OctNet3", "dropout", "in [0, 1]", value))
 
 
 def octnet3_24(

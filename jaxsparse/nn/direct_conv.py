@@ -6,10 +6,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from jaxsparse import direct
-from jaxsparse._core import windows
+from jaxsparse._core import capacity as capacities
+from jaxsparse._core import checks, windows
+from jaxsparse._core.entries import SELECT
+from jaxsparse.direct.tensor import check_tensor
 from jaxsparse.nn.variables import Density, PruningMask
 
 Ints = int | tuple[int, ...] | list[int]
@@ -28,6 +32,10 @@ class DirectConv(nnx.Module):
     In training mode every call writes the measured density to ``self.density``, as ``nnx.BatchNorm`` writes its
     statistics: call the layer under ``nnx.jit`` or split and merge it. After ``model.eval()`` (or with
     ``use_running_average = True``) it writes nothing and may be closed over by any JAX transformation.
+
+    The density is the mean over the batch that the call sees. Inside ``shard_map`` that is the device's part: take
+    ``jax.lax.pmean`` of ``layer.density[...]`` over the mesh axis before the layer's state leaves (parts of equal size
+    have the mean of the whole). Under automatic partitioning the mean is over the whole batch.
 
     Args:
       in_features: number of input channels.
@@ -49,8 +57,10 @@ class DirectConv(nnx.Module):
       rngs: ``nnx.Rngs`` with a ``params`` stream.
 
     Raises:
-      ValueError: ``mask`` has not the kernel's shape, or both ``capacity`` and ``density`` are given.
-      TypeError: ``mask`` is not bool.
+      ValueError: a size, stride or dilation is below 1, ``kernel_size`` has not 1 to 4 numbers or the others not as
+        many, ``padding`` or ``select`` is unknown, ``mask`` has not the kernel's shape, ``capacity`` or ``density`` is 0
+        or both are given.
+      TypeError: not an integer, not a floating point type, not a function, ``mask`` is not bool.
 
     Example usage::
 
@@ -88,12 +98,20 @@ class DirectConv(nnx.Module):
         bias_init: nnx.Initializer = default_bias_init,
         rngs: nnx.Rngs,
     ):
-        if capacity is not None and density is not None:
-            raise ValueError(
-                f"DirectConv takes capacity or density, not both: got capacity={capacity}, "
-                f"density={density}"
-            )
-        kernel_size = (kernel_size,) if isinstance(kernel_size, int) else tuple(kernel_size)
+        name = "DirectConv"
+        in_features = checks.integer(name, "in_features", in_features, minimum=1)
+        out_features = checks.integer(name, "out_features", out_features, minimum=1)
+        kernel_size = _kernel_size(kernel_size)
+        windows.sliding(name, len(kernel_size), strides, padding, kernel_dilation)
+        capacities.check(name, capacity, density)
+        checks.one_of(name, "select", select, SELECT)
+        if dtype is not None:
+            checks.float_dtype(name, "dtype", dtype)
+        checks.float_dtype(name, "param_dtype", param_dtype)
+        for argument, init in (("kernel_init", kernel_init), ("bias_init", bias_init)):
+            checks.function_of(name, argument, init, "(key, shape, dtype) -> array")
+        if not isinstance(rngs, nnx.Rngs):
+            raise TypeError(checks.expected(name, "rngs", "nnx.Rngs", type(rngs).__name__))
         kernel_shape = (*kernel_size, in_features, out_features)
         self.kernel = nnx.Param(kernel_init(rngs.params(), kernel_shape, param_dtype))
         self.bias = (
@@ -133,10 +151,11 @@ class DirectConv(nnx.Module):
           ValueError: its rank or channels do not fit the kernel, or the capacity is 0.
         """
         if not isinstance(x, direct.SparseTensor):
-            raise TypeError(
-                f"DirectConv expects a direct.SparseTensor, got {type(x).__name__}; build one "
-                "with direct.SparseTensor.from_dense(x, density=...)"
+            what = (
+                f"{type(x).__name__}; build one with direct.SparseTensor.from_dense(x, density=...)"
             )
+            raise TypeError(checks.expected("DirectConv", "x", "a direct.SparseTensor", what))
+        check_tensor("DirectConv", "x", x)
         kernel = self.kernel[...]
         bias = self.bias[...] if self.bias is not None else None
         floats = [x.values, kernel] if bias is None else [x.values, kernel, bias]
@@ -170,17 +189,25 @@ class DirectConv(nnx.Module):
 
 def _hashable(value: Any) -> Any:
     """Lists as tuples: what is static in a module is part of its definition, which jit looks up by hash."""
+    value = value.tolist() if isinstance(value, np.ndarray) else value
     return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
+
+
+def _kernel_size(value: Any) -> tuple[int, ...]:
+    if not checks.is_sequence(value) or isinstance(value, str):
+        wording = f"an integer or a sequence of 1 to {windows.MAX_DIMS}"
+        value = (checks.integer("DirectConv", "kernel_size", value, minimum=1, wording=wording),)
+    if not 1 <= len(value) <= windows.MAX_DIMS:
+        wording = f"an integer or 1 to {windows.MAX_DIMS} of them"
+        raise ValueError(checks.expected("DirectConv", "kernel_size", wording, tuple(value)))
+    return checks.integers("DirectConv", "kernel_size", value, dims=len(value))
 
 
 def _checked_mask(mask: jax.Array | None, kernel_shape: tuple[int, ...]) -> jax.Array:
     if mask is None:
         return jnp.ones(kernel_shape, jnp.bool_)
-    checked = jnp.asarray(mask)
+    checked = checks.array("DirectConv", "mask", mask)
     if checked.dtype != jnp.bool_:
-        raise TypeError(f"DirectConv's mask must be bool, got {checked.dtype}")
-    if checked.shape != kernel_shape:
-        raise ValueError(
-            f"DirectConv's mask must have the kernel's shape {kernel_shape}, got {checked.shape}"
-        )
+        raise TypeError(checks.expected("DirectConv", "mask", "of dtype bool", checked.dtype))
+    checks.shape("DirectConv", "mask", checked, kernel_shape, "the kernel's")
     return checked

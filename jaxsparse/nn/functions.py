@@ -7,6 +7,8 @@ import jax
 import numpy as np
 
 from jaxsparse import direct
+from jaxsparse._core import checks, windows
+from jaxsparse.direct.tensor import check_tensor
 
 Activation = TypeVar("Activation", direct.SparseTensor, jax.Array)
 
@@ -31,7 +33,9 @@ def max_pool(
       The same kind as ``x``, with ``ceil(n / stride)`` voxels a spatial dimension.
 
     Raises:
-      ValueError: ``window_shape`` or ``strides`` do not fit the spatial dimensions, or ``capacity`` came with an array.
+      ValueError: ``window_shape``, ``strides`` or ``capacity`` is below 1 or has the wrong length, as in
+        :func:`jaxsparse.direct.max_pool`; an array has not 1 to 4 spatial dimensions, or came with a ``capacity``.
+      TypeError: ``x`` is neither, or not of a floating point type; an argument is no integer.
 
     Source: ILA-SCNN's pooling, without its maximum with 0.
 
@@ -41,23 +45,27 @@ def max_pool(
     [1.0, 3.0, 4.0]
     """
     if isinstance(x, direct.SparseTensor):
+        check_tensor("max_pool", "x", x)
+        shape = x.spatial_shape
+    else:
+        x = checks.float_array("max_pool", "x", x)
+        shape = windows.dense_spatial_shape("max_pool", x.shape)
+    pooling = windows.pooling("max_pool", shape, window_shape, strides, argument="window_shape")
+    if isinstance(x, direct.SparseTensor):
         return direct.max_pool(x, window_shape, strides, capacity=capacity)
     if capacity is not None:
-        raise ValueError(f"max_pool of a dense array takes no capacity, got {capacity}")
-    dims = x.ndim - 2
-    window = _per_dim("window_shape", window_shape, dims)
-    steps = window if strides is None else _per_dim("strides", strides, dims)
-    sizes = x.shape[1:-1]
+        wording = "left out for a dense array"
+        raise ValueError(checks.expected("max_pool", "capacity", wording, capacity))
     ends = [
-        (0, max(0, (-(-n // s) - 1) * s + w - n))
-        for n, w, s in zip(sizes, window, steps, strict=True)
+        (0, max(0, (out - 1) * step + size - n))
+        for n, out, size, step in zip(*pooling, strict=True)
     ]
     return jax.lax.reduce_window(
         x,
         np.array(-np.inf, x.dtype),  # a tracer here would hide the maximum from autodiff
         jax.lax.max,
-        (1, *window, 1),
-        (1, *steps, 1),
+        (1, *pooling.window, 1),
+        (1, *pooling.strides, 1),
         [(0, 0), *ends, (0, 0)],
     )
 
@@ -73,16 +81,27 @@ def relu(x: Activation) -> Activation:
     Returns:
       The same kind as ``x``, of the same shape and capacity.
 
+    Raises:
+      TypeError: ``x`` is neither, or not of a floating point type.
+
     >>> import jax.numpy as jnp
     >>> from jaxsparse import nn
     >>> nn.relu(jnp.array([-1.0, 2.0])).tolist()
     [0.0, 2.0]
     """
-    return direct.relu(x) if isinstance(x, direct.SparseTensor) else jax.nn.relu(x)
+    if isinstance(x, direct.SparseTensor):
+        return direct.relu(x)
+    return jax.nn.relu(checks.float_array("relu", "x", x))
 
 
 def to_dense(x: direct.SparseTensor | jax.Array) -> jax.Array:
     """The dense channels-last array that ``x`` stands for; an array is returned as it is.
+
+    Args:
+      x: a ``SparseTensor`` or a floating point array.
+
+    Raises:
+      TypeError: ``x`` is neither, or not of a floating point type.
 
     >>> import jax.numpy as jnp
     >>> from jaxsparse import direct, nn
@@ -90,13 +109,6 @@ def to_dense(x: direct.SparseTensor | jax.Array) -> jax.Array:
     >>> nn.to_dense(x).shape
     (1, 4, 4, 1)
     """
-    return x.to_dense() if isinstance(x, direct.SparseTensor) else x
-
-
-def _per_dim(name: str, value: int | Sequence[int], dims: int) -> tuple[int, ...]:
-    values = (value,) * dims if isinstance(value, int) else tuple(value)
-    if len(values) != dims or any(v < 1 for v in values):
-        raise ValueError(
-            f"max_pool's {name} must be a positive integer or {dims} of them, got {value}"
-        )
-    return values
+    if isinstance(x, direct.SparseTensor):
+        return x.to_dense()
+    return checks.float_array("to_dense", "x", x)

@@ -19,7 +19,8 @@ class Density(nnx.Variable):
     """The share of voxels that wanted to respond in a layer's last call: float32, ``[out_features]``.
 
     The mean over the batch of ``nnz / volume``, counted before the capacity cut it: what the density regulariser of
-    ILA-SCNN (Eq. 4) watches. It may lie above the layer's bound; what is stored cannot.
+    ILA-SCNN (Eq. 4) watches. It may lie above the layer's bound; what is stored cannot. Inside ``shard_map`` it is the
+    mean over the device's own part of the batch.
 
     >>> import jax.numpy as jnp
     >>> from jaxsparse import nn

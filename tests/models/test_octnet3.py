@@ -107,10 +107,14 @@ def test_gradient_reaches_every_parameter():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="one density for each of its 2 stages, got 1"):
+    with pytest.raises(
+        ValueError, match="densities must be a sequence of 2 densities, one a stage"
+    ):
         models.OctNet3((8, 8), 10, densities=(0.1,), rngs=nnx.Rngs(0))
     model = models.octnet3_24(hidden=8, rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match=r"\(28, 28\), got \(24, 24\)"):
+    with pytest.raises(
+        ValueError, match=r"x must be of shape \[batch, 28, 28, 1\], got shape \(1, 24, 24, 1\)"
+    ):
         model(digit_like(1, 24))
     twin = models.octnet3_24(hidden=8, sparse=False, rngs=nnx.Rngs(0))
     with pytest.raises(TypeError, match="got a SparseTensor"):

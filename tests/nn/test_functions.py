@@ -16,7 +16,8 @@ def positive(shape, density=0.4):
 
 
 @pytest.mark.parametrize(
-    ("window", "strides"), [(2, None), (3, 2), ((2, 3), (1, 2)), (1, 3), (5, 5)]
+    ("window", "strides"),
+    [(2, None), (3, 2), ((2, 3), (1, 2)), (1, 3), (5, 5), (9, 9), (2**31 - 1, None), (99, 1)],
 )
 def test_max_pool_twins_agree_on_positive_input(window, strides):
     x = positive((2, 9, 7, 3))
@@ -36,14 +37,17 @@ def test_dense_max_pool_covers_the_cut_window():
 def test_max_pool_capacity():
     x = direct.SparseTensor.from_dense(positive((1, 8, 8, 1)), density=1.0)
     assert nn.max_pool(x, 2, capacity=5).keys.shape == (1, 1, 5)
-    with pytest.raises(ValueError, match="no capacity, got 5"):
+    with pytest.raises(
+        ValueError, match="max_pool: capacity must be left out for a dense array, got 5"
+    ):
         nn.max_pool(x.to_dense(), 2, capacity=5)
 
 
 @pytest.mark.parametrize(("window", "strides"), [((2, 2, 2), None), (0, None), (2, (1,)), (2, -1)])
-def test_dense_max_pool_bad_windows(window, strides):
-    with pytest.raises(ValueError, match="max_pool's"):
-        nn.max_pool(jnp.zeros((1, 4, 4, 1)), window, strides)
+def test_max_pool_bad_windows(window, strides):
+    for x in (jnp.zeros((1, 4, 4, 1)), direct.SparseTensor.from_dense(jnp.zeros((1, 4, 4, 1)))):
+        with pytest.raises(ValueError, match=r"max_pool: (window_shape|strides)\b.* must be"):
+            nn.max_pool(x, window, strides)
 
 
 def test_relu_and_to_dense():
