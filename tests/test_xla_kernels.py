@@ -1,6 +1,9 @@
 """The package that loads the compiled modules and hands their handlers to JAX."""
 
 import importlib.util
+import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -69,6 +72,56 @@ def test_workspace_of_nothing_known():
         xla_kernels.workspace_bytes("convolve")
     with pytest.raises(TypeError, match="takes no sizes"):
         xla_kernels.workspace_bytes("relu", capacity=3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ({"capacity": 2.0}, TypeError, "workspace_bytes: capacity must be an integer, got 2.0"),
+        ({"capacity": True}, TypeError, "capacity must be an integer, got True"),
+        ({"window": 2}, TypeError, "window must be a list of integers, got 2"),
+        ({"window": (2, 2.5)}, TypeError, "window must be a list of integers"),
+        ({"capacity": 2**63}, ValueError, "capacity must be within int64"),
+        ({"capacity": 0}, ValueError, "the sizes of max_pool do not fit: .* got {"),
+        ({"window": (2,)}, ValueError, "window does not fit the spatial dimensions"),
+        ({"itemsize": 3}, ValueError, "itemsize must be 2, 4 or 8"),
+    ],
+)
+def test_workspace_sizes_are_named_in_errors(changes, error, says):
+    with pytest.raises(error, match=says):
+        xla_kernels.workspace_bytes("max_pool", **(POOL | changes))
+
+
+def test_an_unknown_instruction_set_is_an_error_at_import():
+    source = Path(xla_kernels.__file__).parents[1]
+    code = f"import sys; sys.path.insert(0, {str(source)!r}); import xla_kernels"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"JAXSPARSE_ISA": "sse9"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert (
+        "JAXSPARSE_ISA must be one of ['portable', 'avx2', 'avx512'] or unset, got 'sse9'"
+        in result.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("missing", "says"),
+    [
+        ("xla_kernels._cuda", "^not built"),
+        ("nvidia.something", "^built, but it cannot be loaded: no nvidia.something"),
+    ],
+)
+def test_a_missing_module_is_told_from_one_that_it_needs(missing, says, monkeypatch):
+    def import_module(name):
+        raise ModuleNotFoundError(f"no {missing}", name=missing)
+
+    monkeypatch.setattr(xla_kernels.importlib, "import_module", import_module)
+    module, detail = xla_kernels._load_cuda()
+    assert module is None and re.search(says, detail)
 
 
 def test_what_is_available():

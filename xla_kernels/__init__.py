@@ -6,16 +6,34 @@ handlers to ``jax.ffi``. It starts no backend: JAX keeps the handlers until one 
 
 import dataclasses
 import importlib
+import operator
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import jax
+import numpy as np
 
 __all__ = ["Backend", "available", "isa", "targets", "workspace_bytes"]
 
 PREFIX = "jaxsparse_direct_"
+
+INSTRUCTION_SETS = ("portable", "avx2", "avx512")
+
+
+def _check_isa(wish: str) -> None:
+    """The compiled module takes no notice of a word that it does not know."""
+    if wish and wish not in INSTRUCTION_SETS:
+        raise ValueError(
+            f"the environment variable JAXSPARSE_ISA must be one of {list(INSTRUCTION_SETS)} or "
+            f"unset, got {wish!r}"
+        )
+
+
+_check_isa(os.environ.get("JAXSPARSE_ISA", ""))
 
 try:
     _cpu = importlib.import_module("xla_kernels._cpu")
@@ -68,9 +86,10 @@ def _load_cuda() -> tuple[ModuleType | None, str]:
         module = importlib.import_module("xla_kernels._cuda")
         _check_ffi_version(module)
         return module, "loaded"
-    except ModuleNotFoundError:
-        return None, "not built: this version of jaxsparse has CPU kernels only"
     except ImportError as error:
+        # Only if it is this module that is missing, and not one that it needs.
+        if isinstance(error, ModuleNotFoundError) and error.name == "xla_kernels._cuda":
+            return None, "not built: this version of jaxsparse has CPU kernels only"
         return None, f"built, but it cannot be loaded: {error}"
 
 
@@ -96,7 +115,8 @@ def targets() -> list[str]:
 def isa() -> str:
     """The instruction set that the CPU kernels use here: ``"avx512"``, ``"avx2"`` or ``"portable"``.
 
-    The environment variable ``JAXSPARSE_ISA`` lowers it; results do not depend on it.
+    The environment variable ``JAXSPARSE_ISA``, one of these words, lowers it (one that the processor lacks is not taken,
+    any other word is an error at import); results do not depend on it.
 
     >>> import xla_kernels
     >>> xla_kernels.isa() in ("avx512", "avx2", "portable")
@@ -136,8 +156,8 @@ def workspace_bytes(op: str, **sizes: int | Sequence[int]) -> int:
         * the others take nothing and need nothing: 0
 
     Raises:
-      ValueError: there is no such op.
-      TypeError: a size is missing, or there is one too many.
+      ValueError: there is no such op, or the sizes are impossible.
+      TypeError: a size is missing, there is one too many, or it is no integer (no list of integers).
 
     >>> import xla_kernels
     >>> xla_kernels.workspace_bytes("to_dense")
@@ -146,12 +166,38 @@ def workspace_bytes(op: str, **sizes: int | Sequence[int]) -> int:
     True
     """
     if op in _CONVOLUTIONS:
-        return _cpu.conv_workspace_bytes(op, **sizes)
+        return _measure(_cpu.conv_workspace_bytes, op, sizes, op)
     if op in ("from_dense", "max_pool", "put_add"):
-        return getattr(_cpu, f"{op}_workspace_bytes")(**sizes)
+        return _measure(getattr(_cpu, f"{op}_workspace_bytes"), op, sizes)
     if op not in _WITHOUT_WORKSPACE:
         known = [*_CONVOLUTIONS, "from_dense", "max_pool", "put_add", *_WITHOUT_WORKSPACE]
         raise ValueError(f"workspace_bytes: op must be one of {known}, got {op!r}")
     if sizes:
         raise TypeError(f"workspace_bytes: {op} takes no sizes, got {sorted(sizes)}")
     return 0
+
+
+def _measure(measure: Callable[..., int], op: str, sizes: dict[str, Any], *args: str) -> int:
+    """Calls a function of the compiled module, whose own errors would speak of C++."""
+    name = "workspace_bytes"
+    kinds = re.findall(r"(\w+): (int|collections\.abc\.Sequence\[int\])", measure.__doc__ or "")
+    if {size for size, _ in kinds} != set(sizes):
+        wanted = ", ".join(size for size, _ in kinds)
+        raise TypeError(f"{name}: the sizes of {op} must be {wanted}, got {', '.join(sizes)}")
+    for size, kind in kinds:
+        if kind == "int":
+            wording, numbers = "an integer", (sizes[size],)
+        else:
+            wording, numbers = "a list of integers", sizes[size]
+        try:
+            if any(isinstance(n, bool | np.bool_) for n in numbers):
+                raise TypeError
+            numbers = [operator.index(n) for n in numbers]
+        except TypeError:
+            raise TypeError(f"{name}: {size} must be {wording}, got {sizes[size]!r}") from None
+        if any(abs(n) >= 2**63 for n in numbers):
+            raise ValueError(f"{name}: {size} must be within int64, got {sizes[size]!r}")
+    try:
+        return measure(*args, **sizes)
+    except ValueError as error:
+        raise ValueError(f"{name}: the sizes of {op} do not fit: {error}, got {sizes}") from None
