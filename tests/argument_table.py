@@ -1,4 +1,6 @@
-"""Every argument of every public function of `jaxsparse.direct`, each class of odd value once: what happens.
+"""Every argument of every public function, each class of odd value once: what happens.
+
+Here those of `jaxsparse.direct`; `argument_layers.py` has the rows of `jaxsparse.nn`, `jaxsparse.models`, `xla_kernels`.
 
 The rows are run by `tests/direct/test_errors.py`; `docs/arguments.md` is written from them:
 
@@ -14,6 +16,7 @@ from jax.experimental import sparse
 
 from jaxsparse import direct
 from jaxsparse.direct import SparseTensor
+from tests.argument_layers import LAYERS
 from tests.argument_rows import (
     CAPACITY,
     CONTAINER,
@@ -35,14 +38,15 @@ from tests.argument_rows import (
     x,
 )
 
-PAGE = """# Arguments of `jaxsparse.direct`: what is refused, and what odd values mean
+PAGE = """# Arguments: what is refused, and what odd values mean
 
-Written from `tests/argument_table.py`, every row of which is a test. Do not edit: run
+Written from `tests/argument_table.py` and `tests/argument_layers.py`, every row of which is a test. Do not edit: run
 `python -m tests.argument_table > docs/arguments.md`.
 
 Shapes and dtypes are checked always, inside `jit` at trace time; contents (keys, coordinates, counts) outside `jit` only.
 An error names the function, the argument, what came and what was expected; a part of it is quoted here. In every row the
-other arguments are good ones: a container of 4 x 5 voxels, 2 channels and capacity 3, a kernel `[3, 3, 2, 4]`.
+other arguments are good ones: a container of 4 x 5 voxels, 2 channels and capacity 3, a kernel `[3, 3, 2, 4]`. Names without
+a module are those of `jaxsparse.direct`; `nn` and `models` are of `jaxsparse`.
 """
 
 # --- the functions -----------------------------------------------------------------------------------------------
@@ -299,7 +303,7 @@ TO_BCOO = section("SparseTensor.to_bcoo", method("to_bcoo"), {}, *BAD_SELF)
 
 TABLE: list[Row] = [
     *CONV, *CONV_WORKSPACE, *MAX_POOL, *RELU, *FROM_DENSE, *FROM_COORDS, *FROM_BCOO, *FROM_ENTRIES, *VALIDATE, *TO_DENSE,
-    *TO_BCOO,
+    *TO_BCOO, *LAYERS,
 ]  # fmt: skip
 
 

@@ -180,8 +180,19 @@ class OctNet3(nnx.Module):
         return outputs
 
     def head(self, x: Activation, *, rngs: nnx.Rngs | None = None) -> jax.Array:
-        """The dense end of the network: ``[batch, classes]`` from the last layer's activation."""
+        """The dense end of the network: ``[batch, classes]`` from the last layer's activation.
+
+        Raises:
+          ValueError: ``x`` has not the last layer's shape, or ``rngs`` is left out in training mode.
+        """
         dense = nn.to_dense(x)
+        features = self.hidden.in_features
+        if dense.ndim < 2 or math.prod(dense.shape[1:]) != features:
+            wording = f"of {features} features a batch element"
+            raise ValueError(checks.expected("OctNet3", "x", wording, f"shape {dense.shape}"))
+        if rngs is None and self.dropout.rate > 0 and not self.dropout.deterministic:
+            wording = "nnx.Rngs with a dropout stream in training mode"
+            raise ValueError(checks.expected("OctNet3", "rngs", wording, rngs))
         features = self.dropout(dense.reshape(len(dense), -1), rngs=rngs)
         return self.logits(jax.nn.relu(self.hidden(features)))
 
@@ -261,13 +272,19 @@ def octnet3_24(
     Returns:
       The model.
 
+    Raises:
+      ValueError, TypeError: as :class:`OctNet3`.
+
     >>> from flax import nnx
     >>> from jaxsparse import models
     >>> model = models.octnet3_24(rho1=0.05, rngs=nnx.Rngs(0))
     >>> [conv.density_bound for conv in model.convs]
     [0.05, 0.05, 0.05, 0.1, 0.1, 0.1]
     """
-    second = min(1.0, 2 * rho1) if rho2 is None else rho2
+    name = "octnet3_24"
+    image_size = checks.integer(name, "image_size", image_size, minimum=1)
+    rho1 = capacities.share_of(name, "rho1", rho1)
+    second = min(1.0, 2 * rho1) if rho2 is None else capacities.share_of(name, "rho2", rho2)
     return OctNet3(
         (image_size, image_size), classes, densities=(rho1, second), rngs=rngs, **options
     )

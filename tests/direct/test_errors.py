@@ -6,13 +6,26 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 
-from jaxsparse import direct
+import jaxsparse
+import xla_kernels
+from jaxsparse import direct, models, nn
 from jaxsparse.direct import SparseTensor
 from tests.argument_rows import Refused, container
 from tests.argument_table import TABLE, page
 
 pytestmark = [pytest.mark.core, pytest.mark.asan]
+
+
+# Where an error does not name the function itself.
+SPEAKERS = {
+    "nn.DirectConv.__call__": ("DirectConv", "conv"),
+    "models.OctNet3.__call__": ("OctNet3",),
+    "models.OctNet3.activations": ("OctNet3",),
+    "models.OctNet3.head": ("OctNet3", "to_dense"),
+    "models.octnet3_24": ("octnet3_24", "OctNet3"),
+}
 
 
 def name_of(row):
@@ -29,8 +42,8 @@ def test_row(row):
     message = str(caught.value)
     assert row.outcome.says in message
     # who says it, of which argument; the sentence ends with what came
-    function = row.function.removeprefix("SparseTensor.")
-    assert message.startswith(f"{function}: ")
+    speakers = SPEAKERS.get(row.function, (row.function.split(".")[-1],))
+    assert message.startswith(tuple(f"{name}: " for name in speakers))
     assert ", got " in message or "do not fit" in message
 
 
@@ -45,6 +58,32 @@ def public_functions():
             if name == "validate":
                 parameters = {"keys", "values", "nnz", "spatial_shape"}
             yield f"SparseTensor.{name}", parameters
+    for module, prefix in ((nn, "nn."), (models, "models.")):
+        for name in module.__all__:
+            public = getattr(module, name)
+            if inspect.isfunction(public):
+                yield prefix + name, set(inspect.signature(public).parameters)
+                continue
+            if issubclass(public, nnx.Variable):  # flax's own but for its name
+                assert "__init__" not in vars(public)
+                yield prefix + name, {"value", "metadata"}
+                continue
+            yield prefix + name, parameters_of(public, "__init__")
+            for method, function in vars(public).items():
+                if inspect.isfunction(function) and (method[0] != "_" or method == "__call__"):
+                    yield f"{prefix}{name}.{method}", parameters_of(public, method)
+    yield "xla_kernels.workspace_bytes", {"op", "sizes"}
+
+
+def parameters_of(cls, method):
+    return set(inspect.signature(getattr(cls, method)).parameters) - {"self"}
+
+
+def test_what_else_is_public_takes_no_arguments():
+    for name in set(xla_kernels.__all__) - {"Backend", "workspace_bytes"}:
+        assert not inspect.signature(getattr(xla_kernels, name)).parameters
+    assert set(inspect.signature(xla_kernels.workspace_bytes).parameters) == {"op", "sizes"}
+    assert not inspect.signature(jaxsparse.export_checks).parameters
 
 
 @pytest.mark.parametrize("function, parameters", list(public_functions()))
