@@ -26,6 +26,16 @@ def align(arrays: Sequence[jax.Array], batched: Sequence[bool]) -> tuple[jax.Arr
     )
 
 
+def replicate(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+    """The arrays, gathered on every device: lists that are sorted or made as a whole, without a batch axis."""
+    if not in_use():
+        return arrays
+    return tuple(
+        x if _full_spec(x) == (spec := _spec(None, x.ndim)) else jax.sharding.reshard(x, spec)
+        for x in arrays
+    )
+
+
 def in_use() -> bool:
     """Whether the surrounding code has a mesh with explicit axes."""
     return bool(jax.sharding.get_abstract_mesh().explicit_axes)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsparse._core import capacity as capacities
-from jaxsparse._core import checks, entries, windows
+from jaxsparse._core import checks, entries, explicit_axes, windows
 from jaxsparse._core.checks import LARGEST, concrete, expected
 from jaxsparse.direct import convert
 from jaxsparse.direct._rows import DUPLICATES, Rows, locate, pack
@@ -49,6 +49,7 @@ def from_coords(
         wording = f"of shape [N] or [N, C] with N = {rows}, the rows of coords"
         raise ValueError(expected(name, "values", wording, f"shape {values.shape}"))
     values = values[:, None] if values.ndim == 1 else values
+    coords, values = explicit_axes.replicate(coords, values)
     group, key, live, outside = locate(
         coords, _count(count, rows), batch_size=batch_size, spatial_shape=shape
     )
@@ -72,8 +73,9 @@ def from_bcoo(x: Any, capacity: Any, density: Any, select: Any, duplicates: Any)
     batch_size, channels = x.shape[0], x.shape[-1]
     # Batch dimensions of data and indices may have size 1, for all elements alike.
     lead = x.shape[: x.n_batch]
-    data = jnp.broadcast_to(x.data, lead + x.data.shape[x.n_batch :])
-    indices = jnp.broadcast_to(x.indices, lead + x.indices.shape[x.n_batch :])
+    data, indices = explicit_axes.replicate(x.data, x.indices)
+    data = jnp.broadcast_to(data, lead + data.shape[x.n_batch :])
+    indices = jnp.broadcast_to(indices, lead + indices.shape[x.n_batch :])
     x = sparse.BCOO((data, indices), shape=x.shape)
     x = sparse.bcoo_update_layout(x, n_batch=0, n_dense=0, on_inefficient=None)
     values = checks.float_array(name, "x.data", x.data)[:, None]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from jaxsparse._core import checks, entries, windows
+from jaxsparse._core import checks, entries, explicit_axes, windows
 from jaxsparse._core.checks import expected
 from jaxsparse.direct import _build, convert
 
@@ -146,7 +146,8 @@ class SparseTensor:
     def to_bcoo(self) -> "sparse.BCOO":
         """A ``jax.experimental.sparse.BCOO`` ``[B, *spatial, C]`` of all slots. Differentiable.
 
-        Unused slots lie outside the shape, which is how BCOO pads.
+        Unused slots lie outside the shape, which is how BCOO pads. It is one list: on a mesh with explicit axes every
+        device gets all of it.
 
         >>> import jax.numpy as jnp
         >>> from jaxsparse import direct
@@ -157,15 +158,17 @@ class SparseTensor:
         from jax.experimental import sparse
 
         check_tensor("to_bcoo", "x", self)
-        batch, channels, capacity = self.keys.shape
+        keys, values = explicit_axes.replicate(self.keys, self.values)
+        batch, channels, capacity = keys.shape
         rows = (batch, channels, capacity)
         b = jax.lax.broadcasted_iota(jnp.int32, rows, 0)
         c = jax.lax.broadcasted_iota(jnp.int32, rows, 1)
-        indices = jnp.concatenate([b[..., None], self.coords(), c[..., None]], axis=-1)
-        unused = (self.keys >= self.volume)[..., None]
+        voxels = entries.unravel(keys, self.spatial_shape)
+        indices = jnp.concatenate([b[..., None], voxels, c[..., None]], axis=-1)
+        unused = (keys >= self.volume)[..., None]
         outside = jnp.broadcast_to(jnp.asarray(self.shape, jnp.int32), indices.shape)
         indices = jnp.where(unused, outside, indices)
-        data = (self.values.reshape(-1), indices.reshape(-1, len(self.shape)))
+        data = (values.reshape(-1), indices.reshape(-1, len(self.shape)))
         return sparse.BCOO(data, shape=self.shape, unique_indices=True)
 
     @classmethod
@@ -218,7 +221,8 @@ class SparseTensor:
     ) -> "SparseTensor":
         """A list of points, in any order. Differentiable with respect to the values.
 
-        Every row is an entry in every channel, also where its value is 0.
+        Every row is an entry in every channel, also where its value is 0. The points are sorted as one list: on a mesh
+        with explicit axes every device gets all of it.
 
         Args:
           coords: integers ``[N, 1 + d]``: batch element and voxel.
@@ -229,7 +233,8 @@ class SparseTensor:
           density: the same as a share of the volume. Both left out: ``min(N, volume)``.
           select: as in :meth:`from_dense`.
           duplicates: what several rows of one voxel mean: ``"sum"``, ``"max"``, ``"last"`` (in the order of the rows)
-            or ``"error"``, which inside ``jit`` is ``"sum"``.
+            or ``"error"``, which inside ``jit`` is ``"sum"``. Sums are XLA's, in float32 (or float64): on CPU it takes
+            subnormal numbers for 0 there, unlike our own kernels. What is not added up keeps its bits.
           count: an integer, possibly traced: rows from there on are padding. None: all rows count.
 
         Raises:

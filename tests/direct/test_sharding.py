@@ -300,3 +300,46 @@ def test_explicit_mesh_under_vmap():
         y, found = compiled(mapped, params, jax.device_put(x, NamedSharding(mesh, P("data"))))
         assert_no_collective(found)
         assert_trees_equal(np.asarray(y), expected)
+
+
+def points():
+    coords = np.array([[0, 1, 2], [5, 3, 4], [0, 0, 0], [0, 1, 2]], np.int32)
+    return coords, np.array([1, 2, 3, 4], np.float32)
+
+
+@pytest.mark.parametrize("spec", [P(), P("data")], ids=str)
+def test_points_on_an_explicit_mesh(spec):
+    def build(coords, values, duplicates):
+        x = direct.SparseTensor.from_coords(
+            coords, values, batch_size=8, spatial_shape=(4, 5), duplicates=duplicates
+        )
+        return jnp.sum(x.values**2), x
+
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Explicit,))
+    for duplicates in ("sum", "max"):
+        run = jax.value_and_grad(build, argnums=1, has_aux=True)
+        expected = run(*points(), duplicates)
+        with jax.set_mesh(mesh):
+            coords, values = jax.device_put(points(), NamedSharding(mesh, spec))
+            found = jax.jit(run, static_argnums=2)(coords, values, duplicates)
+            assert jax.typeof(found[1]).sharding.spec == jax.typeof(values).sharding.spec
+        assert_trees_equal(jax.device_get(found), expected)
+
+
+def test_bcoo_on_an_explicit_mesh():
+    def there_and_back(x):
+        def total(values):
+            b = x.replace(values=values).to_bcoo()
+            again = direct.SparseTensor.from_bcoo(b, capacity=x.capacity, duplicates="sum")
+            return jnp.sum(again.values**2), (b.data, b.indices, again)
+
+        return jax.value_and_grad(total, has_aux=True)(x.values)
+
+    x = direct.SparseTensor.from_dense(image(BATCH), density=0.3, select="magnitude")
+    expected = there_and_back(x)
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        sharded = jax.device_put(x, NamedSharding(mesh, P("data")))
+        found = jax.jit(there_and_back)(sharded)
+        assert jax.typeof(found[1]).sharding.spec[0] == "data"
+    assert_trees_equal(jax.device_get(found), expected)
