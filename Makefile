@@ -1,8 +1,8 @@
 # The two commands of the README are `make demo` and `make test`. Both work from a bare clone: each makes its own virtual
 # environment, installs into it (editable, so that the checkout's folders do not shadow the compiled module) and runs.
 #
-#   PYTHON=python3.12   the interpreter to build environments with
-#   JAX='jax==0.10.2'   an extra requirement for the installation
+#   PYTHON=python3.12   the interpreter to build environments with; another one makes them anew
+#   JAX='jax==0.10.2'   an extra requirement for the installation; another one installs again
 #   PYTEST_ARGS='-k relu -x'
 
 SHELL := /bin/bash
@@ -26,22 +26,30 @@ help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 # ---- Environments --------------------------------------------------------------------------------------------------------
-# $(call environment,VENV,EXTRAS): makes VENV once, installs again when native sources or pyproject.toml change.
+# What an environment was made with is written into it. $(call changed,VENV): FORCE where that differs from today's.
+SETTINGS = PYTHON=$(PYTHON) JAX=$(JAX)
+changed = $(shell [[ ! -e $(1)/.settings || "$$(cat $(1)/.settings)" == "$(SETTINGS)" ]] || echo FORCE)
+.PHONY: FORCE
+FORCE:
+
+# $(call environment,VENV,EXTRAS): makes VENV once, and again for another PYTHON; installs again when native sources,
+# pyproject.toml or JAX change.
 define environment
 if ! command -v "$(PYTHON)" >/dev/null || ! "$(PYTHON)" -c '' 2>/dev/null; then
   echo "No $(PYTHON) here. Name another interpreter (3.11 or newer): make $@ PYTHON=python3" >&2; exit 1
 fi
-if [[ ! -x $(1)/bin/python ]]; then
-  "$(PYTHON)" -m venv $(1) || { rm -rf $(1); echo "$(PYTHON) -m venv failed; on Debian: apt-get install python3-venv python3-dev" >&2; exit 1; }
+if [[ ! -x $(1)/bin/python || ( -e $(1)/.settings && "$$(cat $(1)/.settings)" != "PYTHON=$(PYTHON) "* ) ]]; then
+  "$(PYTHON)" -m venv --clear $(1) || { rm -rf $(1); echo "$(PYTHON) -m venv failed; on Debian: apt-get install python3-venv python3-dev" >&2; exit 1; }
 fi
 $(1)/bin/python -m pip install -qq --editable '.[$(2)]' $(if $(JAX),'$(JAX)')
+echo '$(SETTINGS)' >$(1)/.settings
 touch $@
 endef
 
-$(TEST_VENV)/.installed: $(NATIVE)
+$(TEST_VENV)/.installed: $(NATIVE) $(call changed,$(TEST_VENV))
 	@$(call environment,$(TEST_VENV),test$(,)experiments)
 
-$(DEMO_VENV)/.installed: $(NATIVE)
+$(DEMO_VENV)/.installed: $(NATIVE) $(call changed,$(DEMO_VENV))
 	@$(call environment,$(DEMO_VENV),experiments)
 
 , := ,
@@ -121,7 +129,7 @@ ASAN_VENV := .venv-asan
 ASAN_ARGS ?= -m asan -p no:cacheprovider --override-ini addopts= --override-ini testpaths=tests
 
 $(ASAN_VENV)/.installed: $(TEST_VENV)/.installed
-	[[ -x $(ASAN_VENV)/bin/python ]] || "$(PYTHON)" -m venv $(ASAN_VENV)
+	"$(PYTHON)" -m venv --clear $(ASAN_VENV)
 	site='import sysconfig; print(sysconfig.get_path("purelib"))'
 	(cd / && "$(CURDIR)/$(TEST_VENV)/bin/python" -c "$$site") >"$$($(ASAN_VENV)/bin/python -c "$$site")/borrowed.pth"
 	$(ASAN_VENV)/bin/python -m pip install -qq --no-deps --editable . \
