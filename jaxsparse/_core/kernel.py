@@ -122,7 +122,11 @@ def _cast(attributes: Attributes) -> dict[str, Any]:
     }
 
 
-@functools.cache
+# As many as JAX's own cache of compiled calls holds. One that was dropped is traced again when it is needed.
+REMEMBERED = 4096
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
 def _with_rules(
     kernel: Kernel, static: Hashable, present: tuple[bool, ...]
 ) -> Callable[..., tuple[Array, ...]]:

@@ -16,7 +16,8 @@ from jaxsparse._core import manual_axes
 Function = Callable[..., tuple[jax.Array, ...]]
 
 
-@functools.cache
+# One for each call that kernel.py remembers: its operands' and results' ranks are fixed.
+@functools.lru_cache(maxsize=4096)
 def partitioned(
     function: Function,
     batched: tuple[bool, ...],

@@ -9,6 +9,7 @@ import pytest
 
 import xla_kernels
 from jaxsparse import direct
+from jaxsparse._core import kernel, partitioning
 from jaxsparse.direct import SparseTensor
 from tests.direct.jax_rules import (
     IN,
@@ -61,6 +62,16 @@ def test_same_shapes_are_traced_once():
     f(x, kernel)
     f(sparse(image(seed=5)), kernel + 1)
     assert len(traces) == 1
+
+
+def test_calls_are_remembered_within_limits():
+    x = SparseTensor.from_dense(jnp.ones((1, 4, 4, 1), jnp.float32))
+    expected = direct.max_pool(x, 2)
+    for remembered in (kernel._with_rules, partitioning.partitioned):
+        assert 0 < remembered.cache_info().currsize <= remembered.cache_info().maxsize
+        remembered.cache_clear()  # as if others had pushed it out
+    assert_trees_equal(direct.max_pool(x, 2), expected)
+    assert_trees_equal(jax.jit(direct.max_pool, static_argnums=1)(x, 2), expected)
 
 
 def test_disable_jit():
