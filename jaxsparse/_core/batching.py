@@ -13,7 +13,9 @@ def vmappable(function: Function, batched: Sequence[bool], summed: Sequence[bool
 
     The mapped axis is folded *inside* the batch axis, ``[B, V] -> B * V``: a batch that is sharded over devices stays
     so, which the other order would not allow. Where an operand that the batch shares is mapped, or the result is a sum
-    over the batch, there is nothing to fold into and the calls are made one after the other.
+    over the batch, there is nothing to fold into and the calls are made one after the other. (Kernel gradients of V
+    examples could be one call with V times the channels on both sides, masked to the diagonal blocks: V times the
+    memory of the result, which is not bounded by what the user asked for.)
     """
     call = jax.custom_batching.custom_vmap(function)
 
