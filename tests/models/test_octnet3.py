@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxsparse import direct, models
+from jaxsparse import direct, models, nn
 
 pytestmark = pytest.mark.core
 
@@ -60,20 +60,93 @@ def test_densities_are_bounded_layer_by_layer():
         assert (np.asarray(x.stored) <= x.keys.shape[-1]).all()
 
 
-def test_sizes_of_table_4():
+@pytest.mark.parametrize("sparse", [True, False])
+@pytest.mark.parametrize(
+    ("size", "dims", "classes", "convolutions", "connected"),
+    [
+        (16, 3, 40, 21_024, 8_430_632),
+        (24, 2, 10, 7_056, 12 * 12 * 16 * 1024 + 1024 + 10_250),
+        (28, 2, 10, 7_056, 14 * 14 * 16 * 1024 + 1024 + 10_250),
+        (32, 3, 40, 62_568, 12_624_936),
+        (64, 3, 40, 138_696, 16_819_240),
+        (128, 3, 40, 259_776, 21_013_544),
+        (256, 3, 40, 436_176, 25_207_848),
+    ],
+)
+def test_parameters_of_table_4(size, dims, classes, convolutions, connected, sparse):
+    """The counts of the authors' own networks; those of the fully connected layers are printed there in millions."""
     # Shapes alone: drawing the random numbers of eight million weights takes seconds.
-    image = nnx.eval_shape(lambda: models.octnet3_24(rngs=nnx.Rngs(0)))
-    kernels = 9 * (1 * 8 + 8 * 8 + 8 * 8 + 8 * 16 + 16 * 16 + 16 * 16)
-    assert count(nnx.state(image.convs, nnx.Param)) == kernels + 3 * 8 + 3 * 16
-
-    solid = nnx.eval_shape(
-        lambda: models.OctNet3(
-            (16, 16, 16), 40, densities=(0.06, 0.12), use_bias=False, rngs=nnx.Rngs(0)
-        )
+    model = nnx.eval_shape(
+        lambda: models.OctNet3((size,) * dims, classes, sparse=sparse, rngs=nnx.Rngs(0))
     )
-    assert count(nnx.state(solid.convs, nnx.Param)) == 27 * (8 + 64 + 64 + 128 + 256 + 256)
-    head = 16 * 8**3 * 1024 + 1024 + 1024 * 40 + 40
-    assert count(nnx.state((solid.hidden, solid.logits), nnx.Param)) == head
+    assert count(nnx.state(model.convs, nnx.Param)) == convolutions
+    assert count(nnx.state((model.hidden, model.logits), nnx.Param)) == connected
+
+
+@pytest.mark.parametrize("size", [16, 32, 64, 128, 256])
+def test_networks_end_at_eight_voxels_a_dimension(size):
+    graph, state = nnx.split(
+        nnx.eval_shape(lambda: models.OctNet3((size,) * 3, 40, rngs=nnx.Rngs(0)))
+    )
+    outputs = {}
+
+    def trace(state, image):
+        model = nnx.merge(graph, state)
+        model.eval()
+        outputs.update(model.activations(image))
+
+    jax.eval_shape(trace, state, jax.ShapeDtypeStruct((1, size, size, size, 1), jnp.float32))
+    sparse = {k: x for k, x in outputs.items() if isinstance(x, direct.SparseTensor)}
+    last = list(outputs.values())[-1]
+    assert (last.spatial_shape if size <= 32 else last.shape[1:-1]) == (8, 8, 8)
+    assert sum(name.startswith("conv") for name in sparse) == (6 if size == 16 else 9)
+    # A pooling layer stores what is left of the volume at most.
+    assert all(x.capacity <= x.volume for x in sparse.values())
+
+
+SMALL_SOLID = {"stages": ((4, 4), (6,)), "dense_stages": ((5, 5), (3,)), "hidden": 16}
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [((16,) * 3, {"hidden": 16}), ((32,) * 3, {"hidden": 4}), ((11, 8, 9), SMALL_SOLID)],
+    ids=str,
+)
+def test_twins_of_solids_agree_at_density_one_without_bias(shape, options):
+    options = {"use_bias": False, "rngs": nnx.Rngs(0), **options}
+    sparse = models.OctNet3(shape, 5, **options)
+    dense = models.OctNet3(shape, 5, sparse=False, **options)
+    nnx.update(dense, nnx.state(sparse, nnx.Param))
+    sparse.eval()
+    dense.eval()
+    rng = np.random.default_rng(0)
+    x = jnp.asarray((rng.random((1, *shape, 1)) < 0.1).astype(np.float32))
+
+    @nnx.jit
+    def run(model, x):
+        outputs = model.activations(x)
+        last = list(outputs.values())[-1]
+        return {name: nn.to_dense(y) for name, y in outputs.items()}, model.head(last)
+
+    for found, expected in zip(run(sparse, x), run(dense, x), strict=True):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, expected)
+
+
+def test_presets_of_the_appendix():
+    def bounds(shape, preset):
+        options = {"hidden": 1, "densities": preset}
+        model = nnx.eval_shape(lambda: models.OctNet3(shape, 2, **options, rngs=nnx.Rngs(0)))
+        return tuple(conv.density_bound for conv in model.convs if hasattr(conv, "density_bound"))
+
+    three = lambda *rho: tuple(bound for bound in rho for _ in range(3))  # noqa: E731
+    assert bounds((32,) * 3, "modelnet40") == three(0.14, 0.33, 0.66)
+    assert bounds((128,) * 3, "modelnet40") == three(0.02, 0.06, 0.14)
+    assert bounds((256,) * 3, "scannet-extreme") == three(0.01, 0.03, 0.07)
+    assert bounds((16,) * 3, "modelnet40-0.12") == three(0.12, 0.24)
+    assert bounds((24, 24), "mnist-0.035") == three(0.035, 0.07)
+    for by_size in models.OCTNET3_DENSITIES.values():
+        for size, rho in by_size.items():
+            assert len(rho) == (2 if size < 32 else 3) and all(0 < r <= 1 for r in rho)
 
 
 def test_dropout_only_while_training():
@@ -110,7 +183,15 @@ def test_errors():
     with pytest.raises(
         ValueError, match="densities must be a sequence of 2 densities, one a stage"
     ):
-        models.OctNet3((8, 8), 10, densities=(0.1,), rngs=nnx.Rngs(0))
+        models.OctNet3((16, 16, 16), 10, densities=(0.1,), rngs=nnx.Rngs(0))
+    with pytest.raises(
+        ValueError, match=r"needs stages= .* got \(8, 8, 8\) \(there: \(16, 16, 16\)"
+    ):
+        models.OctNet3((8, 8, 8), 10, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"'imagenet' is no preset .* 'modelnet40', .*'scannet'"):
+        models.OctNet3((16, 16, 16), 10, densities="imagenet", rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"'modelnet40' has no bounds .* 'scannet-extreme'"):
+        models.OctNet3((256,) * 3, 10, densities="modelnet40", rngs=nnx.Rngs(0))
     model = models.octnet3_24(hidden=8, rngs=nnx.Rngs(0))
     with pytest.raises(
         ValueError, match=r"x must be of shape \[batch, 28, 28, 1\], got shape \(1, 24, 24, 1\)"

@@ -1,0 +1,49 @@
+"""Checks of what a network is built from."""
+
+import numbers
+from typing import Any
+
+from jaxsparse._core import capacity as capacities
+from jaxsparse._core import checks
+
+Stages = tuple[tuple[int, ...], ...]
+
+
+def size(argument: str, value: Any) -> int:
+    """A positive integer."""
+    return checks.integer("OctNet3", argument, value, minimum=1)
+
+
+def stages(argument: str, value: Any) -> Stages:
+    """Output channels, stage by stage."""
+    wording = "a sequence of stages, each a sequence of at least one width"
+    is_sequence = checks.is_sequence(value) and all(map(checks.is_sequence, value))
+    if not is_sequence or any(isinstance(stage, str) for stage in (value, *value)):
+        raise TypeError(checks.expected("OctNet3", argument, wording, repr(value)))
+    if not len(value) or not all(map(len, value)):
+        raise ValueError(checks.expected("OctNet3", argument, wording, repr(value)))
+    return tuple(
+        tuple(size(f"{argument}[{i}][{j}]", width) for j, width in enumerate(stage))
+        for i, stage in enumerate(value)
+    )
+
+
+def densities(value: Any, count: int) -> tuple[float, ...]:
+    """One density bound for each of ``count`` stages."""
+    wording = f"a sequence of {count} densities, one a stage"
+    if not checks.is_sequence(value) or isinstance(value, str):
+        raise TypeError(checks.expected("OctNet3", "densities", wording, repr(value)))
+    if len(value) != count:
+        raise ValueError(checks.expected("OctNet3", "densities", wording, tuple(value)))
+    return tuple(
+        capacities.share_of("OctNet3", f"densities[{i}]", density)
+        for i, density in enumerate(value)
+    )
+
+
+def check_dropout(value: Any) -> None:
+    """A share from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(checks.expected("OctNet3", "dropout", "a number", checks.described(value)))
+    if not 0 <= float(value) <= 1:
+        raise ValueError(checks.expected("OctNet3", "dropout", "in [0, 1]", value))
