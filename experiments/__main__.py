@@ -1,4 +1,4 @@
-"""The command line: ``python -m experiments train|benchmark``."""
+"""The command line: ``python -m experiments train|evaluate|benchmark``."""
 
 import argparse
 import datetime
@@ -19,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_train(commands)
+    _add_evaluate(commands)
     _add_benchmark(commands)
     options, rest = parser.parse_known_args(arguments)
     # argparse gives up on KEY=VALUE behind an option.
@@ -85,6 +86,45 @@ def _train(options: argparse.Namespace) -> int:
         options.result.parent.mkdir(parents=True, exist_ok=True)
         options.result.write_bytes((run_dir / "result.json").read_bytes())
     print(f"run folder  {run_dir}")
+    return 0
+
+
+def _add_evaluate(commands) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="test a trained network",
+        description="Run a trained network over a split of its data and show the table that training ends in.",
+        epilog="example: python -m experiments evaluate runs/mnist-20260101-120000 --split train",
+    )
+    parser.add_argument(
+        "path",
+        metavar="RUN",
+        type=Path,
+        help="a run's folder, or a checkpoint: RUN/checkpoints/STEP",
+    )
+    parser.add_argument(
+        "overrides",
+        metavar="KEY=VALUE",
+        nargs="*",
+        help="override a key of the run's configuration, as in data.root=DIR",
+    )
+    parser.add_argument("--step", type=int, help="which checkpoint (default: the newest)")
+    parser.add_argument("--split", choices=("test", "train"), default="test")
+    parser.add_argument("--result", type=Path, help="write the result to this JSON file")
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    import json
+
+    from experiments.train import evaluate
+
+    result = evaluate(
+        options.path, step=options.step, split=options.split, overrides=tuple(options.overrides)
+    )
+    if options.result is not None:
+        options.result.parent.mkdir(parents=True, exist_ok=True)
+        options.result.write_text(json.dumps(result, indent=2) + "\n")
     return 0
 
 

@@ -7,7 +7,11 @@ from experiments.config.schema import (
     ExperimentConfig,
     MnistConfig,
     ModelConfig,
+    OctNet3Config,
+    OctNet3ImageConfig,
     OptimizerConfig,
+    SolidKind,
+    SolidsConfig,
     TrainConfig,
 )
 
@@ -17,7 +21,11 @@ __all__ = [
     "ExperimentConfig",
     "MnistConfig",
     "ModelConfig",
+    "OctNet3Config",
+    "OctNet3ImageConfig",
     "OptimizerConfig",
+    "SolidKind",
+    "SolidsConfig",
     "TrainConfig",
     "load_config",
 ]

@@ -19,10 +19,15 @@ def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
         elif item["type"] == "missing":
             lines.append(f"the key {key!r} is missing")
         elif item["type"] in ("union_tag_invalid", "union_tag_not_found"):
-            context = item.get("ctx", {})
-            tag, expected = context.get("tag"), context.get("expected_tags", "'digits', 'mnist'")
-            got = "is missing" if tag is None else f"must be one of {expected}, got {tag!r}"
-            lines.append(f"{key}.kind {got}")
+            kinds = _kinds(path, root)
+            tag = item.get("ctx", {}).get("tag")
+            names = ", ".join(map(repr, kinds))
+            if tag is None:
+                lines.append(f"{key}.kind is missing, one of {names}")
+            else:
+                near = difflib.get_close_matches(str(tag), kinds, n=1)
+                hint = f" (did you mean {near[0]!r}?)" if near else ""
+                lines.append(f"{key}.kind must be one of {names}, got {tag!r}{hint}")
         else:
             message = item["msg"][:1].lower() + item["msg"][1:]
             lines.append(f"{key!r}: {message}, got {item['input']!r}")
@@ -48,6 +53,12 @@ def _locate(
         section = choices[0] if len(choices) == 1 else None
         alternatives = {_tag(choice): choice for choice in choices} if len(choices) > 1 else {}
     return path, holder
+
+
+def _kinds(path: Sequence[str], root: type[BaseModel]) -> list[str]:
+    """What the ``kind`` of a section with several kinds may be."""
+    field = root.model_fields[path[-1]]
+    return [_tag(section) for section in _sections(field.annotation)]
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:

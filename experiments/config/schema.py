@@ -1,12 +1,14 @@
 """What an experiment's YAML file may say, key by key."""
 
+import typing
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
@@ -21,6 +23,8 @@ class DigitsConfig(Section):
     kind: Literal["digits"]
     threshold: Annotated[int, Field(ge=0, le=255)] = 160
     """Pixels below it become 0."""
+    scale: Scale = 255.0
+    """Pixels are divided by it."""
 
 
 class MnistConfig(Section):
@@ -28,41 +32,109 @@ class MnistConfig(Section):
 
     kind: Literal["mnist"]
     root: Path | None = None
-    """The folder with the four idx files, plain or .gz."""
+    """The folder with the four idx files, plain or .gz; what is missing is downloaded into it. Left out: a cache."""
     threshold: Annotated[int, Field(ge=0, le=255)] = 50
     """Pixels below it become 0."""
+    scale: Scale = 255.0
+    """Pixels are divided by it."""
     image_size: Literal[24, 28] = 28
     """28: whole images; 24: their central part."""
 
 
-DataConfig = Annotated[DigitsConfig | MnistConfig, Field(discriminator="kind")]
+SolidKind = Literal[
+    "sphere", "box", "cylinder", "tube", "capsule", "cone", "torus", "pyramid", "tetrahedron", "octahedron",
+]  # fmt: skip
 
 
-class ModelConfig(Section):
-    """OctNet3 for small images (jaxsparse.models.octnet3_24)."""
+class SolidsConfig(Section):
+    """Generated solids, turned, scaled and moved at random: labelled voxels that need no download."""
 
-    kind: Literal["octnet3_24"] = "octnet3_24"
+    kind: Literal["solids"]
+    resolution: Annotated[int, Field(ge=8, le=256)] = 32
+    """Voxels a dimension."""
+    kinds: Annotated[tuple[SolidKind, ...], Field(min_length=2)] = typing.get_args(SolidKind)
+    """Which solids there are: the classes."""
+    fill: Literal["surface", "solid"] = "surface"
+    """Whether only voxels at the surface are set, or all inside."""
+    train_size: Positive = 16000
+    test_size: Positive = 2000
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Of the shapes; that of the experiment is for the network and the order of the batches."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "SolidsConfig":
+        if len(set(self.kinds)) < len(self.kinds):
+            raise ValueError("kinds names one of them twice")
+        return self
+
+
+DataConfig = Annotated[DigitsConfig | MnistConfig | SolidsConfig, Field(discriminator="kind")]
+
+
+class OctNet3Section(Section):
+    """What both ways to name an OctNet3 share."""
+
     sparse: bool = True
     """False: the dense twin."""
-    rho1: Share = 0.05
-    """Density bound of the first three convolutions."""
-    rho2: Share | None = None
-    """Density bound of the last three; 2 * rho1 if left out."""
-    input_density: Share = 1.0
-    """The share of the image that the sparse input may fill; what does not fit is cut and counted."""
+    input_density: Share | None = None
+    """The share of the volume that the sparse input may fill; what does not fit is cut and counted. Left out: as much
+    as the fullest image of the dataset needs, so that nothing is cut."""
     select: Literal["relu", "value", "magnitude"] = "relu"
     use_bias: bool = True
     hidden: Positive = 1024
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    kernel_init: Literal["lecun_normal", "he_normal", "glorot_uniform"] = "lecun_normal"
+    """How kernels are drawn; biases start at 0."""
+
+
+class OctNet3Config(OctNet3Section):
+    """OctNet3 of Table 4 for the dataset's resolution (jaxsparse.models.OctNet3)."""
+
+    kind: Literal["octnet3"]
+    preset: str | None = None
+    """Density bounds of the paper's appendix by name, as in jaxsparse.models.OCTNET3_DENSITIES."""
+    densities: tuple[Share, ...] | None = None
+    """Density bounds of the sparse stages; nothing is cut if left out together with preset."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "OctNet3Config":
+        if self.preset is not None and self.densities is not None:
+            raise ValueError("give preset or densities, not both")
+        return self
+
+
+class OctNet3ImageConfig(OctNet3Section):
+    """OctNet3 for small images, its bounds tied as in the paper (jaxsparse.models.octnet3_24)."""
+
+    kind: Literal["octnet3_24"] = "octnet3_24"
+    rho1: Share = 0.05
+    """Density bound of the first three convolutions."""
+    rho2: Share | None = None
+    """Density bound of the last three; 2 * rho1 if left out."""
+
+
+def _model_kind(value: Any) -> Any:
+    # Configurations of one network should not have to name it.
+    return (
+        value.get("kind", "octnet3_24") if isinstance(value, dict) else getattr(value, "kind", None)
+    )
+
+
+ModelConfig = Annotated[
+    Annotated[OctNet3ImageConfig, Tag("octnet3_24")] | Annotated[OctNet3Config, Tag("octnet3")],
+    Discriminator(_model_kind),
+]
 
 
 class OptimizerConfig(Section):
     """The optimiser and its constant learning rate."""
 
     kind: Literal["adagrad", "adam", "sgd"] = "adagrad"
-    learning_rate: Annotated[float, Field(gt=0)] = 0.01
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Of sgd."""
+    initial_accumulator: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    """Of adagrad: what the sums of squared gradients start from."""
 
 
 class TrainConfig(Section):
@@ -84,6 +156,6 @@ class ExperimentConfig(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: DataConfig
-    model: ModelConfig = ModelConfig()
+    model: ModelConfig = OctNet3ImageConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()

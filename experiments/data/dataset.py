@@ -1,26 +1,53 @@
 """What a dataset is to the runner, and which configuration makes which."""
 
 import dataclasses
+from typing import Protocol
 
 import numpy as np
 
-from experiments.config import DataConfig, DigitsConfig, MnistConfig
+from experiments.config import DataConfig, DigitsConfig, MnistConfig, SolidsConfig
+
+
+class Split(Protocol):
+    """Labelled images, in memory or made when they are asked for."""
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """``(*spatial, channels)``."""
+        ...
+
+    @property
+    def peak_density(self) -> float:
+        """A share of voxels that no image exceeds; 1 where it is not known."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def gather(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The images and labels of some indices: float32 ``[n, *image_shape]``, int32 ``[n]``."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
-class Split:
-    """Labelled images.
+class ArraySplit:
+    """Images held as bytes.
 
     Attributes:
-      images: uint8 ``[N, H, W, 1]``, 0 = empty.
+      images: uint8 ``[N, *spatial, 1]``, 0 = empty.
       labels: int32 ``[N]``.
+      scale: what pixels are divided by.
     """
 
     images: np.ndarray
     labels: np.ndarray
+    scale: float = 255.0
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        return self.images.shape[1:]
 
     @property
     def density(self) -> float:
@@ -29,9 +56,11 @@ class Split:
 
     @property
     def peak_density(self) -> float:
-        """The largest share of voxels not 0 in any image."""
         filled = np.count_nonzero(self.images.reshape(len(self), -1), axis=1)
-        return int(filled.max(initial=0)) / self.images[0].size
+        return max(int(filled.max(initial=0)), 1) / self.images[0].size
+
+    def gather(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.images[index].astype(np.float32) / np.float32(self.scale), self.labels[index]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,15 +71,30 @@ class Dataset:
       name: for tables.
       train: what is trained on.
       test: what is tested on.
-      classes: number of labels.
+      class_names: the name of every label.
       smoke_test: results mean nothing; said wherever they are shown.
     """
 
     name: str
     train: Split
     test: Split
-    classes: int
+    class_names: tuple[str, ...]
     smoke_test: bool = False
+
+    @property
+    def classes(self) -> int:
+        """Number of labels."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """``(*spatial, channels)``."""
+        return self.train.image_shape
+
+    @property
+    def peak_density(self) -> float:
+        """A share of voxels that no image of either split exceeds."""
+        return max(self.train.peak_density, self.test.peak_density)
 
 
 def load_dataset(config: DataConfig) -> Dataset:
@@ -64,6 +108,10 @@ def load_dataset(config: DataConfig) -> Dataset:
         from experiments.data.mnist import load_mnist
 
         return load_mnist(config)
+    if isinstance(config, SolidsConfig):
+        from experiments.data.solids import load_solids
+
+        return load_solids(config)
     assert isinstance(config, DigitsConfig)
     from experiments.data.digits import load_digits
 

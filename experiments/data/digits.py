@@ -5,7 +5,7 @@ from scipy import ndimage
 from sklearn import datasets
 
 from experiments.config import DigitsConfig
-from experiments.data.dataset import Dataset, Split
+from experiments.data.dataset import ArraySplit, Dataset
 
 SIZE = 28
 TEST_SHARE = 5  # every fifth image
@@ -26,8 +26,8 @@ def load_digits(config: DigitsConfig) -> Dataset:
     test = np.arange(len(labels)) % TEST_SHARE == 0
     return Dataset(
         "digits",
-        train=Split(pixels[~test], labels[~test]),
-        test=Split(pixels[test], labels[test]),
-        classes=10,
+        train=ArraySplit(pixels[~test], labels[~test], config.scale),
+        test=ArraySplit(pixels[test], labels[test], config.scale),
+        class_names=tuple("0123456789"),
         smoke_test=True,
     )

@@ -13,7 +13,7 @@ from experiments.errors import ConfigError
 class Batch(TypedDict):
     """One step's input.
 
-    image: float32 ``[B, H, W, 1]`` in [0, 1]. label: int32 ``[B]``. weight: float32 ``[B]``, 0 for rows that only
+    image: float32 ``[B, *spatial, channels]``. label: int32 ``[B]``. weight: float32 ``[B]``, 0 for rows that only
     fill up the last batch of a test.
     """
 
@@ -50,9 +50,9 @@ def eval_batches(split: Split, batch_size: int) -> Iterator[Batch]:
 
 def _gather(split: Split, index: np.ndarray, size: int) -> Batch:
     fill = size - len(index)
-    image = split.images[index].astype(np.float32) / np.float32(255)
+    image, label = split.gather(index)
     return {
-        "image": np.pad(image, ((0, fill), (0, 0), (0, 0), (0, 0))),
-        "label": np.pad(split.labels[index], (0, fill)),
+        "image": np.pad(image, ((0, fill), *((0, 0),) * (image.ndim - 1))) if fill else image,
+        "label": np.pad(label, (0, fill)),
         "weight": np.pad(np.ones(len(index), np.float32), (0, fill)),
     }

@@ -44,7 +44,9 @@ class Aggregate:
 
 
 def merge(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Loss and accuracy over several aggregates."""
+    """Loss and accuracy over several aggregates; NaN over none."""
+    if not parts:
+        return {"loss": float("nan"), "accuracy": float("nan")}
     weight = [part["weight"] for part in parts]
     return {
         key: float(np.average([part[key] for part in parts], weights=weight))

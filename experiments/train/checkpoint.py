@@ -1,5 +1,6 @@
 """Orbax checkpoints of all that a run needs to go on: the state, the input pipeline's position, the configuration."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,23 @@ from experiments.train.step import State
 class Checkpoints:
     """The checkpoints of one run.
 
-    Writing is synchronous and ends in a rename: a checkpoint that is listed is whole, and a run that is stopped while
-    writing still has the one before.
+    Writing is synchronous, goes to a folder of another name and ends in a rename: a checkpoint that is listed is whole,
+    and a run that is killed while writing still has the one before. What such a run left behind is removed by the next
+    writer.
+
+    Args:
+      folder: where they are.
+      keep: how many, the newest ones.
+      read_only: look at them while another process may be writing.
     """
 
-    def __init__(self, folder: Path, keep: int):
+    def __init__(self, folder: Path, keep: int = 1, *, read_only: bool = False):
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, enable_async_checkpointing=False, create=True
+            max_to_keep=None if read_only else keep,
+            enable_async_checkpointing=False,
+            create=not read_only,
+            read_only=read_only,
+            cleanup_tmp_directories=not read_only,
         )
         self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
@@ -45,11 +56,11 @@ class Checkpoints:
         self._manager.wait_until_finished()
 
     def restore(self, state: State, config: dict[str, Any]) -> tuple[int, State, Any] | None:
-        """Reads the newest checkpoint.
+        """Reads the newest checkpoint of a run that is to go on.
 
         Args:
           state: a state of the same structure, for shapes and dtypes.
-          config: of the experiment that is to go on; what determines the state must be as it was.
+          config: of the experiment; what determines the state must be as it was.
 
         Returns:
           The step, the state and the pipeline's position; ``None`` if there is no checkpoint.
@@ -60,21 +71,25 @@ class Checkpoints:
         step = self._manager.latest_step()
         if step is None:
             return None
-        run = self._manager.restore(step, args=ocp.args.Composite(run=ocp.args.JsonRestore()))[
-            "run"
-        ]
-        changed = [key for key in _FIXED if run["config"].get(key) != config.get(key)]
-        changed += ["train.batch_size"] * (
-            run["config"]["train"]["batch_size"] != config["train"]["batch_size"]
-        )
+        run = self._run(step)
+        before, now = _fixed(run["config"]), _fixed(config)
+        changed = [key for key in now if before.get(key) != now[key]]
         if changed:
             raise UserError(f"cannot continue this run: {', '.join(changed)} changed since")
+        return step, self.restore_state(step, state), run["position"]
+
+    def restore_state(self, step: int, state: State) -> State:
+        """The state of one checkpoint, in the structure of ``state``."""
         shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, nnx.to_pure_dict(state))
         restored = self._manager.restore(
             step, args=ocp.args.Composite(state=ocp.args.StandardRestore(shapes))
         )["state"]
         nnx.replace_by_pure_dict(state, restored)
-        return step, state, run["position"]
+        return state
+
+    def config(self, step: int) -> dict[str, Any]:
+        """The configuration that a checkpoint was trained with."""
+        return self._run(step)["config"]
 
     def steps(self) -> list[int]:
         """The steps of which there is a checkpoint, ascending."""
@@ -83,6 +98,14 @@ class Checkpoints:
     def close(self) -> None:
         self._manager.close()
 
+    def _run(self, step: int) -> dict[str, Any]:
+        restored = self._manager.restore(step, args=ocp.args.Composite(run=ocp.args.JsonRestore()))
+        return restored["run"]
 
-_FIXED = ("seed", "data", "model", "optimizer")
-"""Sections that may not change between the parts of one run; epochs and logging may."""
+
+def _fixed(config: dict[str, Any]) -> dict[str, Any]:
+    """What may not change between the parts of one run. Epochs and logging may, and so may the place of the data."""
+    fixed = copy.deepcopy({key: config.get(key) for key in ("seed", "data", "model", "optimizer")})
+    if isinstance(fixed["data"], dict):
+        fixed["data"].pop("root", None)
+    return {**fixed, "train.batch_size": config["train"]["batch_size"]}

@@ -33,9 +33,10 @@ class StepClock:
         yield
         self._interval_waited += time.perf_counter() - begin
 
-    def synchronised(self, steps: int) -> float:
-        """Ends an interval of ``steps`` steps, begins the next; returns its seconds a step."""
+    def synchronised(self, steps: int) -> tuple[float, float]:
+        """Ends an interval of ``steps`` steps, begins the next; returns its seconds a step and its share of waiting."""
         elapsed = time.perf_counter() - self._begin
+        waited = self._interval_waited / elapsed
         if self.first_step_s is None:
             self.first_step_s = elapsed
         else:
@@ -43,7 +44,7 @@ class StepClock:
             self._waited += self._interval_waited
             self._total += elapsed
         self.restart()
-        return elapsed / steps
+        return elapsed / steps, waited
 
     @property
     def step_ms(self) -> float:

@@ -69,6 +69,16 @@ def describe_layers(model: OctNet3, image_shape: tuple[int, ...]) -> list[LayerI
     return layers
 
 
+def density_bounds(model: OctNet3, layers: list[LayerInfo]) -> list[float | None]:
+    """The configured density of each layer, ``None`` where there is none."""
+    bounds: dict[str, float | None] = {}
+    if model.sparse:
+        bounds["input"] = model.input_density
+        for number, conv in enumerate(model.convs, start=1):
+            bounds[f"conv{number}"] = getattr(conv, "density_bound", None)
+    return [bounds.get(layer.name) for layer in layers]
+
+
 def _describe(name: str, x: Activation) -> LayerInfo:
     if isinstance(x, direct.SparseTensor):
         _, channels, capacity = x.keys.shape

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from experiments.train.run_folder import write_whole
+
 
 class MetricsLog:
     """Appends JSON lines to a file."""
@@ -16,7 +18,7 @@ class MetricsLog:
 
     def write(self, line: dict[str, Any]) -> None:
         """Writes one line at once."""
-        self._file.write(json.dumps(to_json(line)) + "\n")
+        self._file.write(_encode(line))
         self._file.flush()
 
     def lines(self) -> list[dict[str, Any]]:
@@ -27,13 +29,16 @@ class MetricsLog:
         """Drops the lines behind a step, and a line that a crash cut short."""
         kept = [line for line in self.lines() if line["step"] <= last_step]
         self._file.close()
-        self._file = self._path.open("w", encoding="utf-8")
-        for line in kept:
-            self.write(line)
+        write_whole(self._path, "".join(_encode(line) for line in kept))
+        self._file = self._path.open("a", encoding="utf-8")
 
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
+
+
+def _encode(line: dict[str, Any]) -> str:
+    return json.dumps(to_json(line)) + "\n"
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

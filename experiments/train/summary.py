@@ -37,8 +37,7 @@ def layer_rows(
     ]
 
 
-def print_summary(console: Console, result: dict[str, Any]) -> None:
-    """The final table of a run, from its result."""
+def _print_layers(console: Console, result: dict[str, Any]) -> None:
     table = Table(title=f"{result['name']}: {result['dataset']}", title_justify="left")
     table.add_column("layer")
     for title in ("size", "entries", "bound", "density", "found", "dropped", "ok"):
@@ -58,10 +57,28 @@ def print_summary(console: Console, result: dict[str, Any]) -> None:
             "yes" if row["within_bound"] else "NO",
         )
     console.print(table)
-    test = result["test"]
     console.print(
         "entries: what a channel may store, of its volume. density: what it stored, mean\n"
-        "over the test set. found: before the cut. dropped: entries cut, a sample.\n"
+        "over the split. found: before the cut. dropped: entries cut, a sample.",
+        highlight=False,
+    )
+
+
+def print_evaluation(console: Console, result: dict[str, Any]) -> None:
+    """The table of an evaluation, from its result."""
+    _print_layers(console, result)
+    console.print(
+        f"{result['split']} accuracy  [bold]{result['accuracy']:.4f}[/bold]  "
+        f"(loss {result['loss']:.4f}, {result['images']} images, step {result['steps']})",
+        highlight=False,
+    )
+
+
+def print_summary(console: Console, result: dict[str, Any]) -> None:
+    """The final table of a run, from its result."""
+    _print_layers(console, result)
+    test = result["test"]
+    console.print(
         f"test accuracy  [bold]{test['accuracy']:.4f}[/bold]  "
         f"(loss {test['loss']:.4f}, {result['epochs']} epochs)\n"
         f"time per step  [bold]{result['step_ms']:.1f} ms[/bold]  "

@@ -16,10 +16,18 @@ from experiments.provenance import provenance
 from experiments.train.aggregate import Aggregate, merge
 from experiments.train.checkpoint import Checkpoints
 from experiments.train.clock import StepClock
-from experiments.train.interrupt import stop_on_signals
-from experiments.train.layers import describe_layers
+from experiments.train.evaluate import run_test
+from experiments.train.interrupt import StopRequest, stop_on_signals
+from experiments.train.layers import density_bounds, describe_layers
 from experiments.train.metrics import MetricsLog, to_json
 from experiments.train.progress import Display
+from experiments.train.run_folder import (
+    checkpoint_folder,
+    has_begun,
+    sole_writer,
+    write_config,
+    write_whole,
+)
 from experiments.train.step import make_steps
 from experiments.train.summary import layer_rows, print_summary
 
@@ -62,29 +70,27 @@ def train(
       UserError: the data cannot be read, the run cannot be continued, or ``run_dir`` holds another run.
     """
     console = console or Console()
-    if (run_dir / "checkpoints").exists() != resume:
-        raise UserError(
-            f"there is no run in {run_dir} to continue"
-            if resume
-            else f"{run_dir} holds a run already: choose another folder, or continue it (--resume)"
-        )
+    if resume and not has_begun(run_dir):
+        raise UserError(f"there is no run in {run_dir} to continue")
     dataset = load_dataset(config.data)
     check_batch_size(dataset.train, config.train.batch_size)
-    run_dir.mkdir(parents=True, exist_ok=True)
     with (
         stop_on_signals() as stop,
-        closing(Checkpoints(run_dir / "checkpoints", config.train.keep_checkpoints)) as checkpoints,
+        sole_writer(run_dir),
+        closing(Checkpoints(checkpoint_folder(run_dir), config.train.keep_checkpoints)) as saved,
     ):
-        run = _Run(config, dataset, run_dir, checkpoints, console)
-        with closing(run):
-            if resume:
-                run.resume()
+        if saved.steps() and not resume:
+            raise UserError(
+                f"{run_dir} holds a run already: choose another folder, or continue it (--resume)"
+            )
+        with closing(_Run(config, dataset, run_dir, saved, console, stop)) as run:
+            run.begin()
             with run.display.running():
-                while run.step < run.total_steps:
+                while run.step < run.total_steps and not stop:
                     run.advance()
-                    if stop:
-                        run.save()
-                        raise Interrupted(run.step, run_dir)
+            if stop:
+                run.save()
+                raise Interrupted(run.step, run_dir)
             result = run.finish()
     print_summary(console, result)
     return result
@@ -100,7 +106,9 @@ class _Run:
         run_dir: Path,
         checkpoints: Checkpoints,
         console: Console,
+        stop: StopRequest,
     ):
+        self.stop = stop
         self.config = config
         self.dataset = dataset
         self.run_dir = run_dir
@@ -109,13 +117,10 @@ class _Run:
         self.steps_per_epoch = len(dataset.train) // config.train.batch_size
         self.total_steps = config.train.epochs * self.steps_per_epoch
 
-        image_shape = dataset.train.images.shape[1:]
-        model = build_model(
-            config.model, image_size=image_shape[0], classes=dataset.classes, seed=config.seed
-        )
+        model = build_model(config.model, dataset, seed=config.seed)
         self.steps = make_steps(model, build_optimizer(config.optimizer), config.seed)
         self.state = self.steps.state
-        self.layers = describe_layers(self.steps.model, (1, *image_shape))
+        self.layers = describe_layers(self.steps.model, (1, *dataset.image_shape))
         self.batches = train_batches(dataset.train, config.train.batch_size, config.seed)
 
         self.log = MetricsLog(run_dir / "metrics.jsonl")
@@ -129,14 +134,17 @@ class _Run:
     def plain_config(self) -> dict[str, Any]:
         return self.config.model_dump(mode="json")
 
-    def resume(self) -> None:
-        """Goes back to the newest checkpoint."""
+    def begin(self) -> None:
+        """Goes back to the newest checkpoint, or to the beginning where there is none yet."""
         found = self.checkpoints.restore(self.state, self.plain_config)
-        if found is None:
-            raise UserError(f"there is no checkpoint in {self.run_dir} to continue from")
-        self.step, self.state, position = found
-        self.batches.set_state(position)
+        write_config(self.run_dir, self.plain_config)
+        if found is not None:
+            self.step, self.state, position = found
+            self.batches.set_state(position)
         self.log.truncate(self.step)
+        tests = [line["step"] for line in self.log.lines() if line["kind"] == "test"]
+        if self.step and self.step % self.steps_per_epoch == 0 and self.step not in tests:
+            self._end_epoch()  # stopped between the checkpoint and the test
 
     def advance(self) -> None:
         """One step, and what is due after it."""
@@ -149,11 +157,11 @@ class _Run:
         first = self.clock.first_step_s is None
         if first or epoch_ends or self.step % self.config.train.log_every == 0:
             self._report()
-        if epoch_ends:
-            self._end_epoch()
         every = self.config.train.checkpoint_every
         if epoch_ends if every is None else self.step % every == 0:
             self.save()
+        if epoch_ends:
+            self._end_epoch()
 
     def save(self) -> None:
         """Writes a checkpoint of this very step."""
@@ -163,7 +171,9 @@ class _Run:
     def finish(self) -> dict[str, Any]:
         """Writes and returns the result."""
         self.save()
+        # A finished run that is continued has nothing left to do but this.
         test = self.tested or self._test()
+        assert test is not None
         result = {
             "kind": "train",
             "name": self.config.name,
@@ -174,14 +184,16 @@ class _Run:
             "epochs": self.config.train.epochs,
             "steps": self.step,
             "test": {"loss": test["loss"], "accuracy": test["accuracy"]},
-            "layers": layer_rows(self.layers, test["layers"], self._rho()),
+            "layers": layer_rows(
+                self.layers, test["layers"], density_bounds(self.steps.model, self.layers)
+            ),
             "step_ms": self.clock.step_ms,
             "first_step_s": self.clock.first_step_s,
             "input_wait": self.clock.input_wait,
             "history": [line for line in self.log.lines() if line["kind"] == "test"],
         }
         result = to_json(result)
-        (self.run_dir / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+        write_whole(self.run_dir / "result.json", json.dumps(result, indent=2) + "\n")
         return result
 
     def close(self) -> None:
@@ -194,24 +206,26 @@ class _Run:
     def _report(self) -> None:
         count = len(self.recent)
         metrics = self.recent.take()  # waits for the device
-        seconds = self.clock.synchronised(count)
+        seconds, waited = self.clock.synchronised(count)
         self.this_epoch.append(metrics)
-        self._write("train", metrics, step_ms=1e3 * seconds)
+        self._write("train", metrics, step_ms=1e3 * seconds, input_wait=waited)
         self.display.update(self.step, self._epoch, metrics)
 
     def _end_epoch(self) -> None:
-        self.tested = self._test()
-        self._write("test", self.tested)
+        tested = self._test()
+        if tested is None:
+            return
+        self.tested = tested
+        self._write("test", tested)
         train = {**merge(self.this_epoch), "step_ms": self.clock.step_ms}
-        self.display.epoch(self._epoch, train, self.tested)
+        self.display.epoch(self._epoch, train, tested)
         self.this_epoch = []
         self.clock.restart()
 
-    def _test(self) -> dict[str, Any]:
-        total = Aggregate()
-        for batch in eval_batches(self.dataset.test, self.config.train.test_batch_size):
-            total.add(self.steps.test(self.state, batch))
-        return total.take()
+    def _test(self) -> dict[str, Any] | None:
+        """The metrics over the test set; ``None`` if the run was asked to stop meanwhile."""
+        batches = eval_batches(self.dataset.test, self.config.train.test_batch_size)
+        return run_test(self.steps, self.state, batches, self.stop)
 
     def _write(self, kind: str, metrics: dict[str, Any], **extra: Any) -> None:
         self.log.write(
@@ -230,12 +244,3 @@ class _Run:
 
     def _names(self) -> list[str]:
         return [layer.name for layer in self.layers]
-
-    def _rho(self) -> list[float | None]:
-        model = self.steps.model
-        if not model.sparse:
-            return [None] * len(self.layers)
-        bounds: dict[str, float | None] = {"input": model.input_density}
-        for number, conv in enumerate(model.convs, start=1):
-            bounds[f"conv{number}"] = conv.density_bound
-        return [bounds.get(layer.name) for layer in self.layers]

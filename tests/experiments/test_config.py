@@ -47,8 +47,17 @@ def test_overrides():
         ("model.rho1=1.5", "'model.rho1': input should be less than or equal to 1, got 1.5"),
         ("model.rho1=.nan", "'model.rho1'"),
         ("model.select=abs", "'model.select': input should be 'relu', 'value' or 'magnitude'"),
-        ("data.kind=minst", "data.kind must be one of 'digits', 'mnist', got 'minst'"),
-        ("data={}", "data.kind is missing"),
+        (
+            "data.kind=minst",
+            "data.kind must be one of 'digits', 'mnist', 'solids', got 'minst' (did you mean 'mnist'?)",
+        ),
+        ("data={}", "data.kind is missing, one of 'digits', 'mnist', 'solids'"),
+        ("data=3", "'data': "),
+        ("model=3", "model.kind is missing, one of 'octnet3_24', 'octnet3'"),
+        ("model.kind=octnet", "model.kind must be one of 'octnet3_24', 'octnet3', got 'octnet'"),
+        ("model.rho=0.1", "unknown key 'model.rho' (did you mean 'model.rho2'?)"),
+        ("model.preset=x", "unknown key 'model.preset'"),
+        ("data.scale=0", "'data.scale': input should be greater than 0"),
         ("name=a/b", "'name': string should match pattern"),
         ("train.epochs", "an override is written key=value"),
         ("=3", "an override is written key=value"),
@@ -59,6 +68,32 @@ def test_overrides():
 def test_what_is_wrong_is_named(override, message):
     with pytest.raises(ConfigError) as error:
         load_config(MNIST, [override])
+    assert message in str(error.value)
+
+
+SOLIDS = CONFIGS / "solids.yaml"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.kinds=[sphere, cube]", "'data.kinds.1': input should be 'sphere', 'box',"),
+        ("data.kinds=[sphere]", "'data.kinds': tuple should have at least 2 items"),
+        ("data.kinds=[cone, cone]", "kinds names one of them twice"),
+        ("data.resolution=4", "'data.resolution': input should be greater than or equal to 8"),
+        ("data.root=x", "unknown key 'data.root'"),
+        (
+            "model.densities=[0.1, 2]",
+            "'model.densities.1': input should be less than or equal to 1",
+        ),
+        ("model={kind: octnet3, preset: a, densities: [1]}", "give preset or densities, not both"),
+        ("model.densties=[0.1]", "unknown key 'model.densties' (did you mean 'model.densities'?)"),
+        ("model.rho1=0.1", "unknown key 'model.rho1'"),
+    ],
+)
+def test_what_is_wrong_with_solids_is_named(override, message):
+    with pytest.raises(ConfigError) as error:
+        load_config(SOLIDS, [override])
     assert message in str(error.value)
 
 

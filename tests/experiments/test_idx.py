@@ -2,7 +2,9 @@
 
 import gzip
 import hashlib
+import http.server
 import struct
+import threading
 
 import numpy as np
 import pytest
@@ -81,12 +83,8 @@ def test_damaged_gzip_streams_are_refused(tmp_path):
 def test_absent_files(tmp_path):
     with pytest.raises(DataError, match="cannot read"):
         read_idx(tmp_path / "nothing")
-    with pytest.raises(DataError, match=r"data\.root is not set"):
-        mnist.load_mnist(MnistConfig(kind="mnist"))
     with pytest.raises(DataError, match=r"data\.root is no folder"):
         mnist.load_mnist(MnistConfig(kind="mnist", root=tmp_path / "nothing"))
-    with pytest.raises(DataError, match="holds neither train-images-idx3-ubyte nor"):
-        mnist.load_mnist(MnistConfig(kind="mnist", root=tmp_path))
 
 
 @pytest.fixture
@@ -99,8 +97,10 @@ def tiny_mnist(tmp_path, monkeypatch):
             rng.integers(0, 256 if "images" in name else 10, shape).astype(np.uint8)
         )
         monkeypatch.setitem(mnist.FILES, name, hashlib.md5(content).hexdigest())
+        packed = gzip.compress(content, mtime=0)
+        monkeypatch.setitem(mnist.ARCHIVES, name, hashlib.md5(packed).hexdigest())
         if name.startswith("train-images"):
-            (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content))
+            (tmp_path / f"{name}.gz").write_bytes(packed)
         else:
             (tmp_path / name).write_bytes(content)
     return tmp_path
@@ -111,6 +111,12 @@ def test_mnist_is_thresholded_and_cropped(tiny_mnist):
     assert whole.train.images.shape == (6, 28, 28, 1)
     values = whole.train.images[whole.train.images > 0]
     assert values.min() == 50 and values.max() == 255
+    pixels, labels = whole.train.gather(np.array([5, 0]))
+    assert pixels.dtype == np.float32 and pixels.max() <= 1
+    np.testing.assert_array_equal(pixels[1] * np.float32(255), whole.train.images[0])
+    np.testing.assert_array_equal(labels, whole.train.labels[[5, 0]])
+    raw = mnist.load_mnist(MnistConfig(kind="mnist", root=tiny_mnist, scale=1))
+    np.testing.assert_array_equal(raw.train.gather(np.array([0]))[0][0], whole.train.images[0])
     crop = mnist.load_mnist(MnistConfig(kind="mnist", root=tiny_mnist, image_size=24))
     np.testing.assert_array_equal(crop.test.images, whole.test.images[:, 2:26, 2:26])
 
@@ -120,3 +126,77 @@ def test_another_file_of_the_right_shape_is_refused(tiny_mnist):
     path.write_bytes(idx_bytes(np.zeros(6, np.uint8)))
     with pytest.raises(DataError, match="t10k-labels-idx1-ubyte is corrupt: MD5"):
         mnist.load_mnist(MnistConfig(kind="mnist", root=tiny_mnist))
+
+
+@pytest.fixture
+def mirror(tiny_mnist, monkeypatch):
+    """A server on this machine with the four archives; ``mirror / name`` is what it sends."""
+    folder = tiny_mnist / "mirror"
+    folder.mkdir()
+    for name in mnist.FILES:
+        plain, packed = tiny_mnist / name, tiny_mnist / f"{name}.gz"
+        content = (
+            packed.read_bytes() if packed.exists() else gzip.compress(plain.read_bytes(), mtime=0)
+        )
+        (folder / f"{name}.gz").write_bytes(content)
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(folder))
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        monkeypatch.setattr(mnist, "MIRROR", f"http://127.0.0.1:{server.server_port}/")
+        yield folder
+        server.shutdown()
+        thread.join()
+
+
+def test_absent_files_are_downloaded_once(mirror, tiny_mnist, tmp_path, monkeypatch):
+    expected = mnist.load_mnist(MnistConfig(kind="mnist", root=tiny_mnist)).train.images
+    monkeypatch.setenv("JAXSPARSE_CACHE", str(tmp_path / "cache"))
+    found = mnist.load_mnist(MnistConfig(kind="mnist")).train.images
+    np.testing.assert_array_equal(found, expected)
+
+    for archive in mirror.iterdir():
+        archive.unlink()
+    mnist.load_mnist(MnistConfig(kind="mnist"))  # from the cache
+    (tiny_mnist / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(
+        DataError, match=r"has no t10k-labels-idx1-ubyte\.gz, and .* failed \(HTTPError"
+    ):
+        mnist.load_mnist(MnistConfig(kind="mnist", root=tiny_mnist))
+
+
+def test_a_file_missing_in_root_is_downloaded_there(mirror, tiny_mnist):
+    (tiny_mnist / "t10k-labels-idx1-ubyte").unlink()
+    mnist.load_mnist(MnistConfig(kind="mnist", root=tiny_mnist))
+    assert (tiny_mnist / "t10k-labels-idx1-ubyte.gz").exists()
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-9], lambda b: b[:30] + b"x" + b[31:]])
+def test_damaged_downloads_are_refused_and_not_kept(mirror, tmp_path, monkeypatch, damage):
+    monkeypatch.setenv("JAXSPARSE_CACHE", str(tmp_path / "cache"))
+    archive = mirror / "train-labels-idx1-ubyte.gz"
+    archive.write_bytes(damage(archive.read_bytes()))
+    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte\.gz, and .* does not match"):
+        mnist.load_mnist(MnistConfig(kind="mnist"))
+    names = {path.name for path in (tmp_path / "cache" / "mnist").iterdir()}
+    assert names == {"train-images-idx3-ubyte.gz"}
+
+
+def test_without_a_network_the_message_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(mnist, "MIRROR", "http://127.0.0.1:9/")
+    with pytest.raises(DataError, match=r"ConnectionError.*Offline\? Then put .* data\.root=DIR"):
+        mnist.load_mnist(MnistConfig(kind="mnist", root=tmp_path))
+
+
+def test_published_checksums():
+    """The archives that LeCun & Cortes published and the plain files in them are two lists of four."""
+    assert set(mnist.FILES) == set(mnist.ARCHIVES)
+    digests = [*mnist.FILES.values(), *mnist.ARCHIVES.values()]
+    assert len(set(digests)) == 8 and all(len(digest) == 32 for digest in digests)

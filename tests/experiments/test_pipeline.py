@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from experiments.config import DigitsConfig
-from experiments.data import Split, check_batch_size, eval_batches, load_dataset, train_batches
+from experiments.data import ArraySplit, check_batch_size, eval_batches, load_dataset, train_batches
 from experiments.errors import ConfigError
 
 
 def numbered(count):
     images = np.zeros((count, 4, 4, 1), np.uint8)
     images[:, 0, 0, 0] = 255
-    return Split(images, np.arange(count, dtype=np.int32))
+    return ArraySplit(images, np.arange(count, dtype=np.int32))
 
 
 def test_epochs_are_permutations():

@@ -27,7 +27,7 @@ def console():
 
 
 def steps_for(config):
-    model = build_model(config.model, image_size=28, classes=10, seed=config.seed)
+    model = build_model(config.model, load_dataset(config.data), seed=config.seed)
     return make_steps(model, build_optimizer(config.optimizer), config.seed)
 
 

@@ -1,0 +1,138 @@
+"""The metrics of a trained network on a split of its data."""
+
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from experiments.config import ExperimentConfig
+from experiments.config.load import apply_override, validate
+from experiments.data import Batch, eval_batches, load_dataset
+from experiments.errors import UserError
+from experiments.models import build_model, build_optimizer
+from experiments.provenance import provenance
+from experiments.train.aggregate import Aggregate
+from experiments.train.checkpoint import Checkpoints
+from experiments.train.layers import density_bounds, describe_layers
+from experiments.train.metrics import to_json
+from experiments.train.run_folder import checkpoint_folder
+from experiments.train.step import State, Steps, make_steps
+from experiments.train.summary import layer_rows, print_evaluation
+
+CHANGEABLE = ("data.", "model.", "train.test_batch_size")
+"""What an override may touch: the rest says how the network came about."""
+
+
+def run_test(
+    steps: Steps, state: State, batches: Iterable[Batch], stop: object = False
+) -> dict[str, Any] | None:
+    """Loss, accuracy and layer statistics over all batches; ``None`` if ``stop`` became true meanwhile."""
+    total = Aggregate()
+    for batch in batches:
+        if stop:
+            return None
+        total.add(steps.test(state, batch))
+    return total.take()
+
+
+def load_trained(
+    path: Path, *, step: int | None = None, overrides: tuple[str, ...] = ()
+) -> tuple[int, ExperimentConfig, Any, Steps, State]:
+    """A trained network from a checkpoint, ready to be run.
+
+    Args:
+      path: a run's folder, or one of its checkpoints.
+      step: which of the run's checkpoints; the newest if left out.
+      overrides: ``key=value`` strings, of ``data`` or ``model`` (where parameters keep their shapes).
+
+    Returns:
+      The step, the configuration, the dataset, the compiled steps, the state.
+
+    Raises:
+      UserError: there is no such checkpoint, it does not fit the configuration, or the data cannot be read.
+    """
+    folder, step = _locate(path, step)
+    with closing(Checkpoints(folder, read_only=True)) as checkpoints:
+        steps = checkpoints.steps()
+        if not steps or (step is not None and step not in steps):
+            held = ", ".join(map(str, steps)) or "none"
+            wanted = "no checkpoint" if step is None else f"no checkpoint of step {step}"
+            raise UserError(f"{folder} holds {wanted} (there: {held})")
+        step = steps[-1] if step is None else step
+        values = checkpoints.config(step)
+        for override in overrides:
+            if not override.startswith(CHANGEABLE):
+                raise UserError(
+                    f"an evaluation can change {', '.join(CHANGEABLE)} only, got {override!r}"
+                )
+            apply_override(values, override)
+        config = validate(values, source=str(folder))
+        dataset = load_dataset(config.data)
+        model = build_model(config.model, dataset, seed=config.seed)
+        compiled = make_steps(model, build_optimizer(config.optimizer), config.seed)
+        try:
+            state = checkpoints.restore_state(step, compiled.state)
+        except ValueError as error:
+            raise UserError(
+                f"the checkpoint does not fit its configuration any more: {error}"
+            ) from error
+    return step, config, dataset, compiled, state
+
+
+def evaluate(
+    path: Path,
+    *,
+    step: int | None = None,
+    split: Literal["train", "test"] = "test",
+    overrides: tuple[str, ...] = (),
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Runs a trained network over a split of its data and shows the table that training ends in.
+
+    Args:
+      path: a run's folder, or one of its checkpoints.
+      step: which of the run's checkpoints; the newest if left out.
+      split: which split.
+      overrides: ``key=value`` strings, of ``data`` or ``model`` (where parameters keep their shapes).
+      console: where to show the table.
+
+    Returns:
+      The result, JSON-like.
+
+    Raises:
+      UserError: there is no such checkpoint, it does not fit the configuration, or the data cannot be read.
+    """
+    step, config, dataset, steps, state = load_trained(path, step=step, overrides=overrides)
+    layers = describe_layers(steps.model, (1, *dataset.image_shape))
+    part = dataset.train if split == "train" else dataset.test
+    metrics = run_test(steps, state, eval_batches(part, config.train.test_batch_size))
+    assert metrics is not None
+    rho = density_bounds(steps.model, layers)
+    result = {
+        "kind": "evaluate",
+        "name": config.name,
+        "dataset": dataset.name,
+        "smoke_test": dataset.smoke_test,
+        "provenance": provenance(),
+        "config": config.model_dump(mode="json"),
+        "steps": step,
+        "split": split,
+        "images": len(part),
+        "loss": metrics["loss"],
+        "accuracy": metrics["accuracy"],
+        "layers": layer_rows(layers, metrics["layers"], rho),
+    }
+    result = to_json(result)
+    print_evaluation(console or Console(), result)
+    return result
+
+
+def _locate(path: Path, step: int | None) -> tuple[Path, int | None]:
+    """The folder of checkpoints that ``path`` means, and the step."""
+    if path.parent.name == "checkpoints" and path.name.isdigit() and path.is_dir():
+        return path.parent, int(path.name) if step is None else step
+    if not checkpoint_folder(path).is_dir():
+        raise UserError(f"{path} is neither a run's folder nor a checkpoint")
+    return checkpoint_folder(path), step
