@@ -1,7 +1,13 @@
-"""A configuration small enough to train in a second or two."""
+"""A configuration small enough to train in a second or two, and what a run of it left behind."""
+
+from flax import nnx
 
 from experiments.config import ExperimentConfig
 from experiments.config.load import validate
+from experiments.data import load_dataset
+from experiments.models import build_model, build_optimizer
+from experiments.train.checkpoint import Checkpoints
+from experiments.train.step import make_steps
 
 SMALL = {
     "name": "small",
@@ -18,3 +24,17 @@ def small_config(**sections) -> ExperimentConfig:
         for key, value in SMALL.items()
     }
     return validate(values, "test")
+
+
+def steps_for(config):
+    """The compiled halves of a configuration's runner."""
+    model = build_model(config.model, load_dataset(config.data), seed=config.seed)
+    return make_steps(model, build_optimizer(config.optimizer), config.seed)
+
+
+def final_state(run_dir, config):
+    """The newest checkpoint of a run: step and state."""
+    checkpoints = Checkpoints(run_dir / "checkpoints", keep=2)
+    step, state, _ = checkpoints.restore(steps_for(config).state, config.model_dump(mode="json"))
+    checkpoints.close()
+    return step, nnx.to_pure_dict(state)

@@ -8,34 +8,18 @@ import signal
 import jax
 import numpy as np
 import pytest
-from flax import nnx
 from rich.console import Console
 
 from experiments.data import load_dataset, train_batches
 from experiments.errors import UserError
-from experiments.models import build_model, build_optimizer
 from experiments.train import Interrupted, train, trainer
-from experiments.train.checkpoint import Checkpoints
 from experiments.train.metrics import read_metrics
-from experiments.train.step import make_steps
-from tests.experiments.common import small_config
+from tests.experiments.common import final_state, small_config, steps_for
 
 
 @pytest.fixture
 def console():
     return Console(file=io.StringIO(), width=100)
-
-
-def steps_for(config):
-    model = build_model(config.model, load_dataset(config.data), seed=config.seed)
-    return make_steps(model, build_optimizer(config.optimizer), config.seed)
-
-
-def final_state(run_dir, config):
-    checkpoints = Checkpoints(run_dir / "checkpoints", keep=2)
-    step, state, _ = checkpoints.restore(steps_for(config).state, config.model_dump(mode="json"))
-    checkpoints.close()
-    return step, nnx.to_pure_dict(state)
 
 
 @pytest.mark.parametrize("sparse", [True, False])
