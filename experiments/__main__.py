@@ -1,4 +1,4 @@
-"""The command line: ``python -m experiments train|evaluate|benchmark``."""
+"""The command line: ``python -m experiments train|evaluate|activations|table|benchmark``."""
 
 import argparse
 import datetime
@@ -6,9 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.errors import UserError
-
-INTERRUPTED = 130  # what a shell expects of a program stopped by Ctrl-C
+from experiments.errors import INTERRUPTED, UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_train(commands)
     _add_evaluate(commands)
+    _add_activations(commands)
     _add_benchmark(commands)
+    _add_table(commands)
     options, rest = parser.parse_known_args(arguments)
     # argparse gives up on KEY=VALUE behind an option.
     stray = [text for text in rest if text.startswith("-") or "=" not in text]
@@ -128,12 +128,49 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _add_activations(commands) -> None:
+    parser = commands.add_parser(
+        "activations",
+        help="draw what the layers of a trained network store",
+        description="Draw one channel of some layers for one image of the test set: the dense network above, the sparse "
+        "one below, with the same weights.",
+    )
+    parser.add_argument("path", metavar="RUN", type=Path, help="a run's folder, or a checkpoint")
+    parser.add_argument(
+        "overrides", metavar="KEY=VALUE", nargs="*", help="override a key, as in data.root=DIR"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="the picture, as in x.png")
+    parser.add_argument("--index", type=int, default=0, help="which image of the test set")
+    parser.add_argument("--layers", nargs="+", default=["conv1", "conv2", "conv3"])
+    parser.set_defaults(run=_activations)
+
+
+def _activations(options: argparse.Namespace) -> int:
+    from experiments.activations import draw_activations
+
+    draw_activations(
+        options.path,
+        options.output,
+        index=options.index,
+        layers=tuple(options.layers),
+        overrides=tuple(options.overrides),
+    )
+    print(f"wrote {options.output}")
+    return 0
+
+
 def _add_benchmark(commands) -> None:
     parser = commands.add_parser("benchmark", help="measure against what a user would pick instead")
     subjects = parser.add_subparsers(title="subjects", required=True, metavar="SUBJECT")
     from experiments.benchmark import direct
 
     direct.add_parser(subjects)
+
+
+def _add_table(commands) -> None:
+    from experiments.table import command
+
+    command.add_parser(commands)
 
 
 if __name__ == "__main__":

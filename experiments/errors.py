@@ -1,5 +1,8 @@
 """Errors that are the user's to fix: the command line prints them as one message, without a traceback."""
 
+INTERRUPTED = 130
+"""The exit status of a command stopped by Ctrl-C or SIGTERM: what a shell expects."""
+
 
 class UserError(Exception):
     """Base of the errors whose message says all there is to say."""

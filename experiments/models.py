@@ -1,5 +1,9 @@
 """Models and optimisers from their configurations."""
 
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import optax
 from flax import nnx
 
@@ -44,14 +48,24 @@ def build_model(config: ModelConfig, dataset: Dataset, *, seed: int) -> models.O
         raise ConfigError(f"model: {error}") from error
 
 
-def build_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
-    """The Optax transformation that a configuration names."""
+def build_optimizer(config: OptimizerConfig, *, total_steps: int) -> optax.GradientTransformation:
+    """The Optax transformation that a configuration names, for a run of so many updates."""
+    rate: optax.ScalarOrSchedule = config.learning_rate
+    if config.schedule == "cosine":
+        rate = _cosine(config.learning_rate, total_steps)
     match config.kind:
         case "adagrad":
-            return optax.adagrad(
-                config.learning_rate, initial_accumulator_value=config.initial_accumulator
-            )
+            return optax.adagrad(rate, initial_accumulator_value=config.initial_accumulator)
         case "adam":
-            return optax.adam(config.learning_rate)
+            return optax.adam(rate)
         case "sgd":
-            return optax.sgd(config.learning_rate, momentum=config.momentum or None)
+            return optax.sgd(rate, momentum=config.momentum or None)
+
+
+def _cosine(learning_rate: float, total_steps: int) -> optax.Schedule:
+    # optax.cosine_decay_schedule mixes integers and floats, which strict promotion of dtypes forbids.
+    def schedule(count: Any) -> jax.Array:
+        done = jnp.minimum(jnp.asarray(count, jnp.float32) / total_steps, 1.0)
+        return learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * done))
+
+    return schedule

@@ -127,10 +127,12 @@ ModelConfig = Annotated[
 
 
 class OptimizerConfig(Section):
-    """The optimiser and its constant learning rate."""
+    """The optimiser and its learning rate."""
 
     kind: Literal["adagrad", "adam", "sgd"] = "adagrad"
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.01
+    schedule: Literal["constant", "cosine"] = "constant"
+    """cosine: the learning rate falls to 0 over the run; its length can then not change when it is resumed."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Of sgd."""
     initial_accumulator: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1

@@ -108,4 +108,7 @@ def _fixed(config: dict[str, Any]) -> dict[str, Any]:
     fixed = copy.deepcopy({key: config.get(key) for key in ("seed", "data", "model", "optimizer")})
     if isinstance(fixed["data"], dict):
         fixed["data"].pop("root", None)
-    return {**fixed, "train.batch_size": config["train"]["batch_size"]}
+    fixed["train.batch_size"] = config["train"]["batch_size"]
+    if (fixed["optimizer"] or {}).get("schedule", "constant") != "constant":
+        fixed["train.epochs"] = config["train"]["epochs"]  # the learning rate depends on it
+    return fixed

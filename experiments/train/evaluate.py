@@ -71,7 +71,8 @@ def load_trained(
         config = validate(values, source=str(folder))
         dataset = load_dataset(config.data)
         model = build_model(config.model, dataset, seed=config.seed)
-        compiled = make_steps(model, build_optimizer(config.optimizer), config.seed)
+        optimizer = build_optimizer(config.optimizer, total_steps=1)  # for the state's structure
+        compiled = make_steps(model, optimizer, config.seed)
         try:
             state = checkpoints.restore_state(step, compiled.state)
         except ValueError as error:

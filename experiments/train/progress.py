@@ -1,5 +1,6 @@
 """What a person watches: a bar with loss and accuracy, under it the density of every layer and what was dropped."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,9 +12,12 @@ from rich.text import Text
 
 from experiments.train.layers import LayerInfo
 
+QUIET_SECONDS = 20.0
+"""Without a terminal: how long nothing is printed at most."""
+
 
 class Display:
-    """The live display of a run. Without a terminal it prints one line an epoch instead."""
+    """The live display of a run. Without a terminal it prints a line now and then, and one an epoch."""
 
     def __init__(self, console: Console, layers: list[LayerInfo], *, total: int):
         self._console = console
@@ -28,6 +32,8 @@ class Display:
         )
         nan = float("nan")
         self._task = self._progress.add_task("", total=total, epoch=1, loss=nan, accuracy=nan)
+        self._total = total
+        self._last_line = time.monotonic()
         self._live = Live(self._progress, console=console, refresh_per_second=5, transient=True)
 
     @contextmanager
@@ -48,6 +54,15 @@ class Display:
             loss=metrics["loss"],
             accuracy=metrics["accuracy"],
         )
+        if not self._console.is_terminal:
+            if time.monotonic() - self._last_line >= QUIET_SECONDS:
+                self._last_line = time.monotonic()
+                self._console.print(
+                    f"step {step}/{self._total}  loss {metrics['loss']:.4f}  "
+                    f"accuracy {metrics['accuracy']:.4f}",
+                    highlight=False,
+                )
+            return
         self._live.update(Group(self._progress, Text(self._densities(metrics["layers"]))))
 
     def epoch(self, epoch: int, train: dict[str, Any], test: dict[str, Any]) -> None:

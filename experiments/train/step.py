@@ -30,12 +30,14 @@ class Steps:
       train: ``(state, batch) -> (state, metrics)``; the state's memory is reused.
       test: ``(state, batch) -> metrics``, without dropout.
       model: the model that ``state`` belongs to, in evaluation mode: for its structure, its arrays are stale.
+      trained: the model with a state's arrays, in evaluation mode.
     """
 
     state: State
     train: Callable[[State, Batch], tuple[State, Metrics]]
     test: Callable[[State, Batch], Metrics]
     model: OctNet3
+    trained: Callable[[State], OctNet3]
 
 
 def make_steps(model: OctNet3, optimizer: optax.GradientTransformation, seed: int) -> Steps:
@@ -44,9 +46,7 @@ def make_steps(model: OctNet3, optimizer: optax.GradientTransformation, seed: in
 
     @jax.jit
     def test(state: State, batch: Batch) -> Metrics:
-        model, _ = nnx.merge(graph, state)
-        model.eval()
-        loss, metrics = _loss(model, batch, None)
+        loss, metrics = _loss(trained(state), batch, None)
         return {"loss": loss, **metrics}
 
     def train(state: State, batch: Batch) -> tuple[State, Metrics]:
@@ -60,11 +60,14 @@ def make_steps(model: OctNet3, optimizer: optax.GradientTransformation, seed: in
         optimizer.update(model, gradients)
         return nnx.state((model, optimizer)), {"loss": value, **metrics}
 
+    def trained(state: State) -> OctNet3:
+        model, _ = nnx.merge(graph, state)
+        model.eval()
+        return model
+
     # The state of the initial model would be freed under it: the steps own a copy.
     owned = jax.tree.map(jnp.copy, state)
-    structure = nnx.merge(graph, state)[0]
-    structure.eval()
-    return Steps(owned, jax.jit(train, donate_argnums=0), test, structure)
+    return Steps(owned, jax.jit(train, donate_argnums=0), test, trained(state), trained)
 
 
 def _loss(model: OctNet3, batch: Batch, rngs: nnx.Rngs | None) -> tuple[jax.Array, Metrics]:

@@ -118,7 +118,8 @@ class _Run:
         self.total_steps = config.train.epochs * self.steps_per_epoch
 
         model = build_model(config.model, dataset, seed=config.seed)
-        self.steps = make_steps(model, build_optimizer(config.optimizer), config.seed)
+        optimizer = build_optimizer(config.optimizer, total_steps=self.total_steps)
+        self.steps = make_steps(model, optimizer, config.seed)
         self.state = self.steps.state
         self.layers = describe_layers(self.steps.model, (1, *dataset.image_shape))
         self.batches = train_batches(dataset.train, config.train.batch_size, config.seed)

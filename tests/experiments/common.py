@@ -13,6 +13,7 @@ SMALL = {
     "name": "small",
     "data": {"kind": "digits"},
     "model": {"rho1": 0.1, "hidden": 16, "input_density": 0.5},
+    "optimizer": {},
     "train": {"epochs": 1, "batch_size": 479, "test_batch_size": 200, "log_every": 2},
 }
 
@@ -29,7 +30,7 @@ def small_config(**sections) -> ExperimentConfig:
 def steps_for(config):
     """The compiled halves of a configuration's runner."""
     model = build_model(config.model, load_dataset(config.data), seed=config.seed)
-    return make_steps(model, build_optimizer(config.optimizer), config.seed)
+    return make_steps(model, build_optimizer(config.optimizer, total_steps=1), config.seed)
 
 
 def final_state(run_dir, config):

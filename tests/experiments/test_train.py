@@ -4,17 +4,19 @@ import io
 import json
 import os
 import signal
+import time
 
 import jax
 import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.data import load_dataset, train_batches
 from experiments.errors import UserError
 from experiments.train import Interrupted, train, trainer
+from experiments.train.checkpoint import _fixed
 from experiments.train.metrics import read_metrics
-from tests.experiments.common import final_state, small_config, steps_for
+from experiments.train.run_folder import sole_writer
+from tests.experiments.common import final_state, small_config
 
 
 @pytest.fixture
@@ -64,17 +66,28 @@ def test_learns(tmp_path, console):
     assert train(config, tmp_path / "run", console=console)["test"]["accuracy"] > 0.5
 
 
-def test_one_compilation():
-    config = small_config()
-    steps = steps_for(config)
-    data = load_dataset(config.data)
-    batches = train_batches(data.train, 32, seed=0)
-    state = steps.state
-    for _ in range(3):
-        state, _ = steps.train(state, next(batches))
-        steps.test(state, next(batches))
-    assert steps.train._cache_size() == 1
-    assert steps.test._cache_size() == 1
+def test_nothing_compiles_after_the_first_step_and_test(tmp_path, console, monkeypatch):
+    """Whatever XLA compiles is counted, the small programs of stray operations included."""
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, *_, **__: compiled.append(event) if "backend_compile" in event else None
+    )
+    at_step = {}
+    original = trainer._Run.advance
+
+    def advance(run):
+        original(run)
+        at_step[run.step] = len(compiled)
+
+    monkeypatch.setattr(trainer._Run, "advance", advance)
+    try:
+        train(small_config(train={"epochs": 3}), tmp_path, console=console)
+    finally:
+        jax.monitoring.clear_event_listeners()
+    assert at_step[1] > 0
+    assert at_step[2] == at_step[1]  # an ordinary step
+    assert at_step[9] == at_step[3]  # the first epoch ends with the first test
+    assert (tmp_path / "result.json").exists()
 
 
 class StopAfter:
@@ -127,6 +140,86 @@ def test_sigterm_leaves_a_whole_checkpoint(tmp_path, console, monkeypatch):
         train(small_config(), tmp_path, console=console)
     assert final_state(tmp_path, small_config())[0] == 1
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_run_killed_before_its_first_checkpoint_starts_again(tmp_path, console, monkeypatch):
+    config = small_config()
+
+    def killed(run):
+        raise KeyboardInterrupt
+
+    for resume in (False, True, False):
+        with monkeypatch.context() as patch:
+            patch.setattr(trainer._Run, "advance", killed)
+            with pytest.raises(KeyboardInterrupt):
+                train(config, tmp_path, resume=resume, console=console)
+        (tmp_path / "metrics.jsonl").write_text('{"kind": "train", "step": 1}\n{"ki')
+    result = train(config, tmp_path, resume=True, console=console)
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    assert result["steps"] == 3 and [line["step"] for line in lines] == [1, 2, 3, 3]
+
+
+def test_stopped_while_testing_tests_when_it_goes_on(tmp_path, console, monkeypatch):
+    config = small_config(train={"epochs": 2})
+    original = trainer.eval_batches
+
+    def interrupted(*arguments):
+        for batch in original(*arguments):
+            os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+            yield batch
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "eval_batches", interrupted)
+        with pytest.raises(Interrupted) as stop:
+            train(config, tmp_path, console=console)
+    assert stop.value.step == 3
+    assert not [line for line in read_metrics(tmp_path / "metrics.jsonl") if line["kind"] == "test"]
+    result = train(config, tmp_path, resume=True, console=console)
+    assert [line["step"] for line in result["history"]] == [3, 6]
+
+
+def test_one_writer(tmp_path, console):
+    with sole_writer(tmp_path), pytest.raises(UserError, match="another process is training in"):
+        train(small_config(), tmp_path, console=console)
+
+
+def test_waiting_for_data_is_measured(tmp_path, console, monkeypatch):
+    original = trainer.train_batches
+
+    class Slow:
+        def __init__(self, *arguments):
+            self.batches = original(*arguments)
+
+        def __next__(self):
+            time.sleep(0.3)
+            return next(self.batches)
+
+        def __getattr__(self, name):
+            return getattr(self.batches, name)
+
+    quick = train(small_config(), tmp_path / "quick", console=console)
+    monkeypatch.setattr(trainer, "train_batches", Slow)
+    slow = train(small_config(), tmp_path / "slow", console=console)
+    assert slow["input_wait"] > quick["input_wait"]
+    for name, result in (("quick", quick), ("slow", slow)):
+        lines = read_metrics(tmp_path / name / "metrics.jsonl")
+        waits = [line["input_wait"] for line in lines if line["kind"] == "train"]
+        assert len(waits) == 3 and all(0 <= wait <= 1 for wait in waits)
+        assert 0 <= result["input_wait"] <= 1
+    assert max(waits) > 0.1
+
+
+def test_data_may_move_and_a_schedule_holds_the_length(tmp_path, console):
+    constant = small_config().model_dump(mode="json")
+    assert _fixed(constant)["data"] == {"kind": "digits", "threshold": 160, "scale": 255.0}
+    cosine = small_config(optimizer={"schedule": "cosine"})
+    train(cosine, tmp_path, console=console)
+    longer = small_config(optimizer={"schedule": "cosine"}, train={"epochs": 2})
+    with pytest.raises(UserError, match=r"train\.epochs changed"):
+        train(longer, tmp_path, resume=True, console=console)
+    moved = {**constant, "data": {"kind": "mnist", "root": "/elsewhere"}}
+    assert _fixed(moved)["data"] == {"kind": "mnist"}
 
 
 def test_refusals(tmp_path, console):

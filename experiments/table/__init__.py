@@ -1,0 +1,1 @@
+"""Tables of many runs: what is missing is run, what is there is shown."""
