@@ -62,8 +62,8 @@ $(TEST_VENV)/.tools: $(TEST_VENV)/.installed
 
 # ---- The two commands ----------------------------------------------------------------------------------------------------
 .PHONY: demo test install dev
-demo: $(DEMO_VENV)/.installed ## Train a small sparse CNN on scikit-learn's digits, end in a table
-	$(DEMO_VENV)/bin/python -m experiments train configs/digits.yaml
+demo: $(DEMO_VENV)/.installed ## Train OctNet3-32^3 on generated solids, end in a table
+	$(DEMO_VENV)/bin/python -m experiments train configs/solids.yaml
 
 test: $(TEST_VENV)/.installed ## Run the Python tests
 	$(TEST_VENV)/bin/python -m pytest $(PYTEST_ARGS)

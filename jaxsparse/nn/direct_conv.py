@@ -14,6 +14,7 @@ from jaxsparse._core import capacity as capacities
 from jaxsparse._core import checks, windows
 from jaxsparse._core.entries import SELECT
 from jaxsparse.direct.tensor import check_tensor
+from jaxsparse.nn.observe import notify
 from jaxsparse.nn.variables import Density, PruningMask
 
 Ints = int | tuple[int, ...] | list[int]
@@ -175,6 +176,7 @@ class DirectConv(nnx.Module):
         if not self.use_running_average and y.nnz.shape[0]:  # an empty batch tells nothing
             share = y.nnz.astype(jnp.float32) / math.prod(y.spatial_shape)
             self.density[...] = jnp.mean(share, axis=0)
+        notify(self, y)
         return y
 
     def set_view(self, use_running_average: bool | None = None):
