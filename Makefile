@@ -149,6 +149,7 @@ docs: $(TEST_VENV)/.installed ## Write the generated parts of README and docs ag
 	$(TEST_VENV)/bin/python -m tests.argument_table >build/arguments.md
 	mv build/arguments.md docs/arguments.md
 	$(TEST_VENV)/bin/python -m experiments benchmark direct --report
+	$(TEST_VENV)/bin/python -m experiments table configs/tables/mnist.yaml --report
 
 docs-check: ## Fail where a generated part of README or docs is not current
 	before=$$(git status --porcelain -- README.md docs; git diff -- README.md docs)

@@ -1,23 +1,19 @@
 """The page of a table, from its result files."""
 
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from experiments.table.spec import RowConfig, Run, TableConfig
 from experiments.table.store import TableResults
 
+Found = list[tuple[Run, dict[str, Any]]]
+"""The runs that are done, and their results."""
+
 
 def page(table: TableConfig, path: Path, runs: list[Run], results: TableResults) -> str:
     """The page as Markdown: a row a network, then what every run came to, then how to repeat it."""
-    found: dict[str, list[tuple[Run, dict[str, Any]]]] = defaultdict(list)
-    missing = []
-    for run in runs:
-        result = results.find(run)
-        if result is None:
-            missing.append(run.name)
-        else:
-            found[run.row.name].append((run, result))
+    found: Found = [(run, result) for run in runs if (result := results.find(run))]
+    missing = [run.name for run in runs if run not in [entry[0] for entry in found]]
     command = f"python -m experiments table {path.as_posix()} data.root=DIR"
     lines = [
         f"# {table.title}",
@@ -28,7 +24,7 @@ def page(table: TableConfig, path: Path, runs: list[Run], results: TableResults)
         "",
         "| network | epochs | seeds | mean | lowest to highest | asked: mean | paper | best reaches it |",
         "|---|---|---|---|---|---|---|---|",
-        *(_row(row, found[row.name]) for row in table.rows),
+        *(_row(row, runs, found) for row in table.rows),
         "",
         "Test accuracy after the last epoch, on the whole test set. The dense twin is the same network with dense "
         "convolutions.",
@@ -40,7 +36,7 @@ def page(table: TableConfig, path: Path, runs: list[Run], results: TableResults)
             "",
             "| network | seed | accuracy | loss | entries dropped a sample | ms a step | waiting for data | commit |",
             "|---|---|---|---|---|---|---|---|",
-            *(_detail(run, result) for row in table.rows for run, result in found[row.name]),
+            *(_detail(*entry) for row in table.rows for entry in found if entry[0].row == row),
             "",
             f"Machine: {_machines(found)}. Times are of that machine while other work may have run on it.",
         ]
@@ -59,19 +55,19 @@ def _settings(run: Run) -> str:
     )
 
 
-def _row(row: RowConfig, found: list[tuple[Run, dict[str, Any]]]) -> str:
+def _row(row: RowConfig, runs: list[Run], found: Found) -> str:
+    epochs = next(run.config.train.epochs for run in runs if run.row == row)
     asked = "" if row.asked is None else f"{row.asked:.3f}"
     paper = "" if row.paper is None else f"{row.paper:.3f}"
-    title = row.title or row.name
-    if not found:
-        return f"| {title} | | 0 | | | {asked} | {paper} | |"
-    values = [result["test"]["accuracy"] for _, result in found]
+    start = f"| {row.title or row.name} | {epochs}"
+    values = [result["test"]["accuracy"] for run, result in found if run.row == row]
+    if not values:
+        return f"{start} | 0 | | | {asked} | {paper} | |"
     mean, best = sum(values) / len(values), max(values)
     verdict = "" if row.asked is None else (" (met)" if mean >= row.asked else " (missed)")
     reached = "" if row.paper is None else ("yes" if round(best, 3) >= row.paper else "no")
-    epochs = found[0][1]["epochs"]
     return (
-        f"| {title} | {epochs} | {len(values)} | **{mean:.4f}** | {min(values):.4f} to {best:.4f} "
+        f"{start} | {len(values)} | **{mean:.4f}** | {min(values):.4f} to {best:.4f} "
         f"| {asked}{verdict} | {paper} | {reached} |"
     )
 
@@ -86,12 +82,11 @@ def _detail(run: Run, result: dict[str, Any]) -> str:
     )
 
 
-def _machines(found: dict[str, list[tuple[Run, dict[str, Any]]]]) -> str:
+def _machines(found: Found) -> str:
     machines = {
         f"{result['provenance']['machine']['processor']}, "
         f"{result['provenance']['machine']['cpus']} threads, "
         f"jax {result['provenance']['versions']['jax']}"
-        for entries in found.values()
-        for _, result in entries
+        for _, result in found
     }
     return "; ".join(sorted(machines))
