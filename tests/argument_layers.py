@@ -160,6 +160,37 @@ def variables(kind: str):
     )  # fmt: skip
 
 
+# Late: making the layers runs JAX.
+LAYER = Late(layer)
+NO_MODULE = ("model", "a function", len, type_error("model must be an nnx.Module"))
+CALIBRATE = section(
+    "nn.calibrate",
+    nn.calibrate,
+    {"model": LAYER, "batches": [x()]},
+    NO_MODULE,
+    ("batches", "empty", [], value_error("batches must be at least one that runs a DirectConv of the model")),
+    ("batches", "a number", 3, type_error("batches must be an iterable of inputs")),
+    ("headroom", "0", 0, value_error("headroom must be a positive, finite number")),
+    ("headroom", "a string", "some", type_error("headroom must be a number")),
+)  # fmt: skip
+REPORT = section(
+    "nn.report",
+    lambda model, inputs=(): nn.report(model, *inputs),
+    {"model": LAYER},
+    NO_MODULE,
+    ("inputs", "none", {}, Defined("what is known without running", lambda table: table.rows[0].entries is None)),
+)  # fmt: skip
+SET_MASKS = section(
+    "nn.set_masks",
+    nn.set_masks,
+    {"model": LAYER, "masks": {"kernel": np.ones((3, 3, 2, 4), bool)}},
+    NO_MODULE,
+    ("masks", "without a kernel of the model", {"masks": {}}, value_error("masks must be a tree with a mask for the kernel")),
+    ("masks", "of floats", {"masks": {"kernel": f32(3, 3, 2, 4)}}, type_error("masks.kernel must be of dtype bool")),
+    ("masks", "of another shape", {"masks": {"kernel": np.ones((3, 2, 4), bool)}}, value_error("masks.kernel must be of shape (3, 3, 2, 4)")),
+)  # fmt: skip
+
+
 # --- models ------------------------------------------------------------------------------------------------------
 
 OCTNET3 = section(
@@ -178,6 +209,10 @@ OCTNET3 = section(
     ("stages", "a stage of no layer", ((2,), ()), value_error("stages must be a sequence of stages")),
     ("stages", "a list of widths", (8, 16), type_error("stages must be a sequence of stages")),
     ("stages", "a width of 0", ((2,), (0,)), value_error("stages[1][0] must be at least 1, got 0")),
+    ("stages", "None, and a shape that is not in Table 4", None, value_error("stages must be given for a spatial shape that is not in Table 4")),
+    ("dense_stages", "a list of widths", (8, 16), type_error("dense_stages must be a sequence of stages")),
+    ("dense_stages", "a width of 0", ((0,),), value_error("dense_stages[0][0] must be at least 1, got 0")),
+    ("densities", "an unknown preset", "imagenet", value_error("densities must be a sequence of 2 densities or a preset")),
     ("densities", "of another length than stages", (0.5,), value_error("densities must be a sequence of 2 densities, one a stage")),
     ("densities", "a number", 0.5, type_error("densities must be a sequence of 2 densities, one a stage")),
     ("densities", "a density of 0", (0.5, 0), value_error("densities[1] must be a positive, finite number")),
@@ -268,5 +303,5 @@ WORKSPACE_BYTES = section(
 
 LAYERS: list[Row] = [
     *DIRECT_CONV, *CALL_DIRECT_CONV, *SET_VIEW, *MAX_POOL, *RELU, *TO_DENSE, *variables("Density"),
-    *variables("PruningMask"), *OCTNET3, *CALL_OCTNET3, *ACTIVATIONS, *HEAD, *OCTNET3_24, *WORKSPACE_BYTES,
+    *variables("PruningMask"), *CALIBRATE, *REPORT, *SET_MASKS, *OCTNET3, *CALL_OCTNET3, *ACTIVATIONS, *HEAD, *OCTNET3_24, *WORKSPACE_BYTES,
 ]  # fmt: skip

@@ -107,7 +107,7 @@ class OctNet3(nnx.Module):
         stages = _arguments.stages("stages", stages)
         dense_stages = _arguments.stages("dense_stages", dense_stages) if dense_stages else ()
         if isinstance(densities, str):
-            densities = octnet3_table.densities(densities, spatial_shape)
+            densities = octnet3_table.densities(densities, spatial_shape, len(stages))
         elif densities is None:
             densities = (1.0,) * len(stages)
         bounds = _arguments.densities(densities, len(stages))

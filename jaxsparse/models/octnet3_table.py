@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from jaxsparse._core.checks import expected
+
 Widths = tuple[tuple[int, ...], ...]
 
 
@@ -72,13 +74,12 @@ def column(spatial_shape: Sequence[int]) -> Column:
     shape = tuple(spatial_shape)
     if shape not in TABLE_4:
         known = ", ".join(str(key) for key in TABLE_4)
-        raise ValueError(
-            f"OctNet3 needs stages= for a spatial shape that is not in Table 4, got {shape} (there: {known})"
-        )
+        wording = f"given for a spatial shape that is not in Table 4 (there: {known})"
+        raise ValueError(expected("OctNet3", "stages", wording, f"None and {shape}"))
     return TABLE_4[shape]
 
 
-def densities(preset: str, spatial_shape: Sequence[int]) -> tuple[float, ...]:
+def densities(preset: str, spatial_shape: Sequence[int], stages: int) -> tuple[float, ...]:
     """The bounds that the paper used under this name for an input of this shape.
 
     Raises:
@@ -87,11 +88,10 @@ def densities(preset: str, spatial_shape: Sequence[int]) -> tuple[float, ...]:
     shape = tuple(spatial_shape)
     fitting = [name for name in DENSITIES if _fits(name, shape)]
     if preset not in fitting:
-        problem = "has no bounds" if preset in DENSITIES else "is no preset"
-        raise ValueError(
-            f"OctNet3's densities={preset!r} {problem} for spatial shape {shape}; "
-            f"presets for it: {', '.join(map(repr, fitting)) or 'none'}"
-        )
+        known = ", ".join(map(repr, fitting)) or "none"
+        wording = f"a sequence of {stages} densities or a preset for {shape} ({known})"
+        problem = "which has no bounds for it" if preset in DENSITIES else "which is none"
+        raise ValueError(expected("OctNet3", "densities", wording, f"{preset!r}, {problem}"))
     return DENSITIES[preset][shape[0]]
 
 

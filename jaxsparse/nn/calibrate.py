@@ -5,7 +5,9 @@ from typing import Any
 
 from flax import nnx
 
-from jaxsparse.nn.measure import measurer
+from jaxsparse._core.capacity import share_of
+from jaxsparse._core.checks import expected
+from jaxsparse.nn.measure import check_module, measurer
 
 
 def calibrate(
@@ -28,6 +30,7 @@ def calibrate(
 
     Raises:
       ValueError: ``headroom`` is not positive, there is no batch, or the model ran no sparse layer.
+      TypeError: ``model`` is no module, ``batches`` cannot be iterated, ``headroom`` is not a number.
 
     Example::
 
@@ -40,8 +43,11 @@ def calibrate(
       >>> nn.calibrate(nn.DirectConv(1, 8, (3, 3), rngs=nnx.Rngs(0)), [x])  # 42 responses, 25 % more
       {'DirectConv': 0.205078125}
     """
-    if not headroom > 0:
-        raise ValueError(f"calibrate's headroom must be positive, got {headroom}")
+    headroom = share_of("calibrate", "headroom", headroom)
+    check_module("calibrate", model)
+    if not isinstance(batches, Iterable):
+        what = type(batches).__name__
+        raise TypeError(expected("calibrate", "batches", "an iterable of inputs", what))
     measure = measurer(model)
     needed: dict[str, float] = {}
     for batch in batches:
@@ -51,7 +57,6 @@ def calibrate(
             share = min(1.0, headroom * most / layer.volume)
             needed[name] = max(needed.get(name, 0.0), share)
     if not needed:
-        raise ValueError(
-            "calibrate needs a batch and a model with a DirectConv that runs, got none"
-        )
+        wording = "at least one that runs a DirectConv of the model"
+        raise ValueError(expected("calibrate", "batches", wording, "none"))
     return needed

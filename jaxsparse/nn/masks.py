@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxsparse._core.checks import expected, shape
 from jaxsparse.nn.direct_conv import DirectConv
+from jaxsparse.nn.measure import check_module
 
 
 def set_masks(model: nnx.Module, masks: Any) -> None:
@@ -22,7 +24,7 @@ def set_masks(model: nnx.Module, masks: Any) -> None:
 
     Raises:
       ValueError: no kernel of a ``DirectConv`` has a mask, or a mask has not the kernel's shape.
-      TypeError: a mask is not bool.
+      TypeError: a mask is not bool, ``model`` is not an ``nnx.Module``.
 
     Example::
 
@@ -36,6 +38,7 @@ def set_masks(model: nnx.Module, masks: Any) -> None:
       >>> bool((layer.mask[...] == (abs(layer.kernel[...]) > 0.3)).all())
       True
     """
+    check_module("set_masks", model)
     new: list[tuple[DirectConv, jax.Array]] = []
     for path, layer in nnx.iter_graph(model):
         if not isinstance(layer, DirectConv):
@@ -43,16 +46,14 @@ def set_masks(model: nnx.Module, masks: Any) -> None:
         mask = _leaf(masks, (*path, "kernel"))
         if mask is None:
             continue
-        name = ".".join(map(str, (*path, "kernel")))
+        name = ".".join(map(str, ("masks", *path, "kernel")))
         if mask.dtype != jnp.bool_:
-            raise TypeError(f"set_masks: the mask of {name} must be bool, got {mask.dtype}")
-        if mask.shape != layer.kernel.shape:
-            raise ValueError(
-                f"set_masks: the mask of {name} must have shape {layer.kernel.shape}, got {mask.shape}"
-            )
+            raise TypeError(expected("set_masks", name, "of dtype bool", mask.dtype))
+        shape("set_masks", name, mask, layer.kernel.shape, "the kernel's")
         new.append((layer, mask))
     if not new:
-        raise ValueError("set_masks found no mask for the kernel of any DirectConv in the model")
+        wording = "a tree with a mask for the kernel of at least one DirectConv of the model"
+        raise ValueError(expected("set_masks", "masks", wording, type(masks).__name__))
     for layer, mask in new:
         layer.mask[...] = jnp.copy(mask)
 

@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 
 from jaxsparse import direct
+from jaxsparse._core.checks import expected
 from jaxsparse.nn.direct_conv import DirectConv
 from jaxsparse.nn.observe import observing
 
@@ -90,3 +91,10 @@ class _Named:
 
     name: str = dataclasses.field(metadata={"static": True})
     values: tuple[Any, ...]
+
+
+def check_module(function: str, model: Any) -> None:
+    """Raises a ``TypeError`` unless ``model`` is an ``nnx.Module``."""
+    if not isinstance(model, nnx.Module):
+        what = type(model).__name__
+        raise TypeError(expected(function, "model", "an nnx.Module", what))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from jaxsparse.nn.measure import Measurement, measurer, sparse_layers
+from jaxsparse.nn.measure import Measurement, check_module, measurer, sparse_layers
 
 KEY_BYTES = 4
 
@@ -77,6 +77,9 @@ def report(model: nnx.Module, *inputs: Any) -> Report:
     Returns:
       A :class:`Report`: ``print`` it, or read its ``rows``.
 
+    Raises:
+      TypeError: ``model`` is not an ``nnx.Module``.
+
     Example::
 
       >>> import jax.numpy as jnp
@@ -89,6 +92,7 @@ def report(model: nnx.Module, *inputs: Any) -> Report:
       layer       capacity   bound  density  entries  overflow  bytes  live weights
       DirectConv        32  0.1250   0.1641      256        80  2,080         72/72
     """
+    check_module("report", model)
     layers = sparse_layers(model)
     measured = measurer(model)(*inputs) if inputs else {}
     rows = []

@@ -1,5 +1,6 @@
 """Every row of the table of arguments, and the page that is written from it."""
 
+import dataclasses
 import inspect
 from pathlib import Path
 
@@ -63,6 +64,8 @@ def public_functions():
             public = getattr(module, name)
             if inspect.isfunction(public):
                 yield prefix + name, set(inspect.signature(public).parameters)
+                continue
+            if not callable(public) or dataclasses.is_dataclass(public):  # data
                 continue
             if issubclass(public, nnx.Variable):  # flax's own but for its name
                 assert "__init__" not in vars(public)

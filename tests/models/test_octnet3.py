@@ -185,12 +185,16 @@ def test_errors():
     ):
         models.OctNet3((16, 16, 16), 10, densities=(0.1,), rngs=nnx.Rngs(0))
     with pytest.raises(
-        ValueError, match=r"needs stages= .* got \(8, 8, 8\) \(there: \(16, 16, 16\)"
+        ValueError,
+        match=r"stages must be given .* \(there: \(16, 16, 16\), .* got None and \(8, 8, 8\)",
     ):
         models.OctNet3((8, 8, 8), 10, rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match=r"'imagenet' is no preset .* 'modelnet40', .*'scannet'"):
+    with pytest.raises(
+        ValueError,
+        match=r"densities must .* preset .*'modelnet40', .* got 'imagenet', which is none",
+    ):
         models.OctNet3((16, 16, 16), 10, densities="imagenet", rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match=r"'modelnet40' has no bounds .* 'scannet-extreme'"):
+    with pytest.raises(ValueError, match=r"'scannet-extreme'.*'modelnet40', which has no bounds"):
         models.OctNet3((256,) * 3, 10, densities="modelnet40", rngs=nnx.Rngs(0))
     model = models.octnet3_24(hidden=8, rngs=nnx.Rngs(0))
     with pytest.raises(
