@@ -2,6 +2,7 @@
 
 import argparse
 import datetime
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(stray or rest)}")
     if rest:
         options.overrides += rest
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of what was asked for
     try:
         return options.run(options)
     except UserError as error:

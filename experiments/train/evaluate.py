@@ -76,8 +76,9 @@ def load_trained(
         try:
             state = checkpoints.restore_state(step, compiled.state)
         except ValueError as error:
+            reason = str(error).splitlines()[0]  # behind it comes a list of all parameters
             raise UserError(
-                f"the checkpoint does not fit its configuration any more: {error}"
+                f"the checkpoint does not fit its configuration any more: {reason}"
             ) from error
     return step, config, dataset, compiled, state
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from experiments.activations import draw_activations
 from experiments.errors import UserError
 from experiments.train import Interrupted, train, trainer
 from experiments.train.checkpoint import _fixed
@@ -49,6 +50,10 @@ def test_result_metrics_and_table(tmp_path, console, sparse):
         assert rows["input"]["dropped"] == 0  # half of the image is room enough
     else:
         assert all(row["dropped"] == 0 and row["bound"] == 1 for row in rows.values())
+
+    if not sparse:
+        with pytest.raises(UserError, match="is a run of a dense network"):
+            draw_activations(tmp_path / "run", tmp_path / "x.png")
 
     lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [(line["kind"], line["step"]) for line in lines] == [
