@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from experiments.config import DigitsConfig
+from experiments.config.load import validate
 from experiments.data import ArraySplit, check_batch_size, eval_batches, load_dataset, train_batches
 from experiments.errors import ConfigError
+from experiments.models import build_model
+from jaxsparse import direct
+from tests.experiments.common import small_config
 
 
 def numbered(count):
@@ -68,3 +72,33 @@ def test_digits():
     assert 0.15 < data.train.density < 0.3
     assert data.train.peak_density < 0.5
     assert set(data.test.labels) == set(range(10))
+
+
+def test_input_is_stored_whole_unless_bounded():
+    """The fullest image of either split decides the capacity; an image of that density loses no pixel."""
+    config = small_config(model={"input_density": None, "hidden": 2})
+    data = load_dataset(config.data)
+    model = build_model(config.model, data, seed=0)
+    split = max((data.train, data.test), key=lambda split: split.peak_density)
+    fullest = np.count_nonzero(split.images.reshape(len(split), -1), axis=1).argmax()
+    image, _ = split.gather(np.array([fullest]))
+    x = direct.SparseTensor.from_dense(image, density=model.input_density, select="magnitude")
+    assert x.capacity == int(x.nnz.max()) == np.count_nonzero(image)
+    np.testing.assert_array_equal(x.to_dense(), image)
+    bounded = build_model(small_config().model, data, seed=0)
+    assert bounded.input_density == 0.5
+
+
+@pytest.mark.parametrize(
+    ("data", "model", "message"),
+    [
+        ({"kind": "solids"}, {"kind": "octnet3_24"}, "octnet3_24 is for square images"),
+        ({"kind": "solids"}, {"kind": "octnet3", "preset": "imagenet"}, "'imagenet' is no preset"),
+        ({"kind": "solids"}, {"kind": "octnet3", "densities": [0.1]}, "needs one density for each"),
+        ({"kind": "solids", "resolution": 20}, {"kind": "octnet3"}, "not in Table 4"),
+    ],
+)
+def test_networks_that_do_not_fit_the_data(data, model, message):
+    config = validate({"name": "x", "data": data, "model": model}, "test")
+    with pytest.raises(ConfigError, match=message):
+        build_model(config.model, load_dataset(config.data), seed=0)
