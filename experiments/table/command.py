@@ -6,7 +6,7 @@ from pathlib import Path
 from experiments.errors import INTERRUPTED, UserError
 from experiments.table.report import page
 from experiments.table.spec import load_table, runs_of
-from experiments.table.store import TableResults
+from experiments.table.store import TableResults, finished
 from experiments.train.run_folder import has_begun, write_whole
 
 ROOT = Path(__file__).parents[2]
@@ -67,7 +67,9 @@ def _table(options: argparse.Namespace) -> int:
             folder = options.runs / table.name / run.name
             print(f"== {run.name} ({folder})", flush=True)
             try:
-                result = train(run.config, folder, resume=has_begun(folder))
+                result = finished(run, folder) or train(
+                    run.config, folder, resume=has_begun(folder)
+                )
             except Interrupted as stop:
                 print(f"Stopped after step {stop.step} of {run.name}; the same command goes on.")
                 return INTERRUPTED

@@ -20,11 +20,7 @@ class TableResults:
 
     def find(self, run: Run) -> dict[str, Any] | None:
         """The result of a run; ``None`` if there is none, or only one of another configuration."""
-        path = self.folder / f"{run.name}.json"
-        if not path.exists():
-            return None
-        result = json.loads(path.read_text(encoding="utf-8"))
-        return result if result["config"] == _portable(run.config.model_dump(mode="json")) else None
+        return _read(self.folder / f"{run.name}.json", run)
 
     def put(self, run: Run, result: dict[str, Any]) -> None:
         """Keeps what the page needs of a run's ``result.json``."""
@@ -35,6 +31,19 @@ class TableResults:
         kept = {**result, "config": _portable(result["config"]), "history": history}
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.folder / f"{run.name}.json", json.dumps(kept, indent=1) + "\n")
+
+
+def finished(run: Run, run_dir: Path) -> dict[str, Any] | None:
+    """The result in a run's own folder: what is left to keep if the table was killed right behind it."""
+    return _read(run_dir / "result.json", run)
+
+
+def _read(path: Path, run: Run) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    result = json.loads(path.read_text(encoding="utf-8"))
+    same = _portable(result["config"]) == _portable(run.config.model_dump(mode="json"))
+    return result if same else None
 
 
 def _portable(config: dict[str, Any]) -> dict[str, Any]:

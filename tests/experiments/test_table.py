@@ -1,6 +1,8 @@
 """Tables of runs: what is missing is run, what is there is kept, and the page says what came out."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,14 @@ def test_missing_runs_are_run_and_the_page_is_written(table, tmp_path, capsys, m
         assert main([*arguments, "--report"]) == 0
     assert (tmp_path / "docs" / "little.md").read_text() == page
 
+    # Killed behind the run, before its result was kept: nothing is trained again.
+    kept = (results / "tight-seed1.json").read_bytes()
+    (results / "tight-seed1.json").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "load_dataset", None)
+        assert main([*arguments, "--rows", "tight", "--seeds", "1"]) == 0
+    assert (results / "tight-seed1.json").read_bytes() == kept
+
     capsys.readouterr()
     assert main([*arguments, "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -77,6 +87,24 @@ def test_missing_runs_are_run_and_the_page_is_written(table, tmp_path, capsys, m
     table.write_text(TABLE.replace("0.05", "0.06"))
     assert main([*arguments, "--list"]) == 0
     assert "tight-seed1" in (out := capsys.readouterr().out) and str(accuracy) not in out
+
+
+def test_stopped_table_goes_on(table, tmp_path, capsys, monkeypatch):
+    arguments = ["table", str(table), "--root", str(tmp_path), "--runs", str(tmp_path / "runs")]
+    arguments += ["--rows", "tight", "--seeds", "0"]
+    original = trainer._Run.advance
+
+    def advance(run):
+        original(run)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer._Run, "advance", advance)
+        assert main(arguments) == 130
+    assert "Stopped after step 1 of tight-seed0" in capsys.readouterr().out
+    assert main(arguments) == 0
+    kept = tmp_path / "experiments" / "results" / "little" / "tight-seed0.json"
+    assert json.loads(kept.read_text())["steps"] == 3
 
 
 @pytest.mark.parametrize(
