@@ -136,7 +136,12 @@ def available() -> dict[str, Backend]:
 
 
 _CONVOLUTIONS = ("conv", "conv_at", "conv_input_grad", "conv_kernel_grad")
-_WITHOUT_WORKSPACE = ("to_dense", "gather_dense", "channel_sum", "relu", "take")
+_POOLINGS = ("max_pool", "avg_pool", "window_sum", "window_spread")
+_OTHERS = ("from_dense", "put_add", "add")
+_WITHOUT_WORKSPACE = (
+    "to_dense", "gather_dense", "channel_sum", "channel_dot", "channel_affine", "relu", "masked_scale", "take",
+    "global_max_pool", "global_avg_pool", "global_avg_pool_grad",
+)  # fmt: skip
 
 
 def workspace_bytes(op: str, **sizes: int | Sequence[int]) -> int:
@@ -150,8 +155,9 @@ def workspace_bytes(op: str, **sizes: int | Sequence[int]) -> int:
           ``kernel_shape``, ``strides``, ``padding`` (flat: low, high, low, ...), ``dilation``, ``in_channels``,
           ``out_channels``, ``capacity``, ``out_capacity``, ``itemsize``
         * ``from_dense``: ``spatial_shape``, ``channels``, ``out_capacity``, ``itemsize``
-        * ``max_pool``: ``spatial_shape``, ``out_shape``, ``window``, ``strides``, ``capacity``, ``out_capacity``,
-          ``itemsize``
+        * ``max_pool``, ``avg_pool``, ``window_sum``, ``window_spread``: ``spatial_shape``, ``out_shape``, ``window``,
+          ``strides``, ``capacity``, ``out_capacity``, ``itemsize``
+        * ``add``: ``x_capacity``, ``y_capacity``, ``out_capacity``, ``itemsize``
         * ``put_add``: ``capacity``, ``itemsize``
         * the others take nothing and need nothing: 0
 
@@ -167,10 +173,12 @@ def workspace_bytes(op: str, **sizes: int | Sequence[int]) -> int:
     """
     if op in _CONVOLUTIONS:
         return _measure(_cpu.conv_workspace_bytes, op, sizes, op)
-    if op in ("from_dense", "max_pool", "put_add"):
+    if op in _POOLINGS:
+        return _measure(_cpu.pool_workspace_bytes, op, sizes, op)
+    if op in _OTHERS:
         return _measure(getattr(_cpu, f"{op}_workspace_bytes"), op, sizes)
     if op not in _WITHOUT_WORKSPACE:
-        known = [*_CONVOLUTIONS, "from_dense", "max_pool", "put_add", *_WITHOUT_WORKSPACE]
+        known = [*_CONVOLUTIONS, *_POOLINGS, *_OTHERS, *_WITHOUT_WORKSPACE]
         raise ValueError(f"workspace_bytes: op must be one of {known}, got {op!r}")
     if sizes:
         raise TypeError(f"workspace_bytes: {op} takes no sizes, got {sorted(sizes)}")

@@ -1,5 +1,6 @@
 """Arguments: what is accepted, and errors that name the argument, what came and what was expected."""
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -53,6 +54,28 @@ def integers(
     return tuple(
         integer(function, f"{argument}[{i}]", v, minimum=minimum) for i, v in enumerate(value)
     )
+
+
+def number(
+    function: str, argument: str, value: Any, *, low: float = -math.inf, high: float = math.inf
+) -> float:
+    """A finite number from ``low`` to ``high`` that is known at trace time."""
+    try:
+        if isinstance(value, str | bytes | bool | np.bool_):  # float() would take them
+            raise TypeError
+        found = float(value)
+    except (TypeError, ValueError):  # a tracer's error is a TypeError
+        what = f"{value!r} ({type(value).__name__})"
+        raise TypeError(
+            expected(function, argument, "a number, known at trace time", what)
+        ) from None
+    if not (math.isfinite(found) and low <= found <= high):
+        limits = [f"at least {low:g}"] * (low > -math.inf) + [f"at most {high:g}"] * (
+            high < math.inf
+        )
+        wording = " and ".join(["finite", *limits])
+        raise ValueError(expected(function, argument, wording, found))
+    return found
 
 
 def is_sequence(value: Any) -> bool:
@@ -151,6 +174,17 @@ def shape(function: str, argument: str, x: Any, wanted: Sequence[int], meaning: 
     if tuple(x.shape) != tuple(wanted):
         wording = f"of shape {tuple(wanted)} ({meaning})"
         raise ValueError(expected(function, argument, wording, f"shape {tuple(x.shape)}"))
+
+
+def random_key(function: str, argument: str, value: Any) -> jax.Array:
+    """A single key of ``jax.random``, of the new kind or the old one (uint32)."""
+    x = array(function, argument, value)
+    typed = jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    if not typed and x.dtype != jnp.uint32:
+        raise TypeError(expected(function, argument, "a key of jax.random", x.dtype))
+    if x.ndim != (0 if typed else 1):
+        raise ValueError(expected(function, argument, "a single key", f"shape {x.shape}"))
+    return x
 
 
 def concrete(x: Any) -> np.ndarray | None:

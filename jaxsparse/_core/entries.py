@@ -10,6 +10,11 @@ SELECT = ("value", "magnitude", "relu")
 """The rules by which entries are kept where not all fit; their position is the kernels' number for them."""
 
 
+def wide_dtype(dtype: jax.typing.DTypeLike) -> jnp.dtype:
+    """The type in which numbers of a dtype are added: float64 for float64, else float32."""
+    return jnp.dtype(jnp.float64 if jnp.dtype(dtype) == jnp.float64 else jnp.float32)
+
+
 def is_stored(keys: jax.Array, volume: int) -> jax.Array:
     """Which slots hold entries, bool: the longest prefix of the last axis that ascends within ``[0, volume)``."""
     before = jnp.concatenate([jnp.full_like(keys[..., :1], -1), keys[..., :-1]], axis=-1)

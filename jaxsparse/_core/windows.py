@@ -146,11 +146,14 @@ def pooling(
     strides: Any,
     *,
     argument: str = "window",
+    listed: bool = False,
 ) -> Pooling:
     """The geometry of a pooling; ``strides`` None: the window. ``argument`` is the caller's name of ``window``.
 
+    ``listed``: the kernels list the voxels of a window even where windows do not overlap.
+
     Raises:
-      ValueError, TypeError: an argument is no good; windows overlap and are too large for that.
+      ValueError, TypeError: an argument is no good; windows overlap or are listed and are too large for that.
     """
     dims = len(spatial_shape)
     window = integers(function, argument, window, dims=dims)
@@ -160,6 +163,9 @@ def pooling(
     strides = tuple(min(s, n) for s, n in zip(strides, spatial_shape, strict=True))
     if any(w > s for w, s in zip(window, strides, strict=True)):
         _check_overlap(function, argument, window, strides)
+    elif listed and math.prod(window) > LARGEST_STEP:
+        wording = f"of at most {LARGEST_STEP} voxels"
+        raise ValueError(expected(function, argument, wording, window))
     out = tuple(-(-n // s) for n, s in zip(spatial_shape, strides, strict=True))
     return Pooling(spatial_shape, out, window, strides)
 

@@ -29,7 +29,7 @@ class Convolve(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """Static parameters of ``max_pool``."""
+    """Static parameters of ``max_pool`` and ``avg_pool``."""
 
     geometry: Pooling
     capacity: int
@@ -38,6 +38,10 @@ class Pool(NamedTuple):
 def _entries(slots: Shape, dtype: Any) -> list:
     """Results keys, values, nnz."""
     return [(slots, jnp.int32), (slots, dtype), (slots[:2], jnp.int32)]
+
+
+def _volume(volume: int) -> Attributes:
+    return {"volume": volume}
 
 
 # ---- Dense and back ------------------------------------------------------------------------------------------------
@@ -158,7 +162,35 @@ channel_sum = Kernel(
     "channel_sum",
     "batch keys, batch g -> sum total",
     results=lambda volume, keys, g: [((keys.shape[1],), g.dtype)],
-    attributes=lambda volume: {"volume": volume},
+    attributes=_volume,
+)
+
+
+class ChannelDot(NamedTuple):
+    """Static parameters of ``channel_dot``; ``dtype`` is that of the result."""
+
+    volume: int
+    dtype: str
+
+
+# Two kernels in float32 or float64. Entries are x - shift, or 1 where x is None; a shift or offset None is 0; shifts,
+# scale and offset have shape [C].
+# keys, a, b[B, C, K] -> out[C]: sum of a * b over stored entries and the batch
+channel_dot = Kernel(
+    "channel_dot",
+    "batch keys, batch a, a_shift, batch b, b_shift -> sum total",
+    results=lambda static, keys, a, a_shift, b, b_shift: [((keys.shape[1],), static.dtype)],
+    attributes=lambda static: {"volume": static.volume},
+    optional={"a": jnp.float32, "a_shift": jnp.float32, "b": jnp.float32, "b_shift": jnp.float32},
+)
+
+# keys, x[B, C, K] -> out[B, C, K]: x * scale + offset at stored entries; static is the volume
+channel_affine = Kernel(
+    "channel_affine",
+    "batch keys, batch x, shift, scale, offset -> batch out",
+    results=lambda volume, keys, x, shift, scale, offset: [(keys.shape, scale.dtype)],
+    attributes=_volume,
+    optional={"x": "scale", "shift": "scale", "offset": "scale"},
 )
 
 
@@ -175,7 +207,17 @@ relu = Kernel(
     "relu",
     "batch xk, batch xv -> batch yk, batch yv, batch nnz, batch source",
     results=lambda volume, xk, xv: _chosen(xk.shape, xv.dtype),
-    attributes=lambda volume: {"volume": volume},
+    attributes=_volume,
+)
+
+
+# values[B, C, K] times factors[0] where the mask is True, else factors[1]; factors: [2], float32 or float64; static is
+# the volume
+masked_scale = Kernel(
+    "masked_scale",
+    "batch keys, batch values, batch mask, factors -> batch out",
+    results=lambda volume, keys, values, mask, factors: [(values.shape, values.dtype)],
+    attributes=_volume,
 )
 
 
@@ -196,6 +238,108 @@ max_pool = Kernel(
     attributes=lambda static: static.geometry._asdict(),
     workspace=_pool_workspace,
 )
+
+# The mean of the stored entries of each window, and of how many it is: int32, 0 in unused slots
+avg_pool = Kernel(
+    "avg_pool",
+    "batch xk, batch xv -> batch yk, batch yv, batch nnz, batch count",
+    results=lambda static, xk, xv: _chosen((*xk.shape[:2], static.capacity), xv.dtype),
+    attributes=lambda static: static.geometry._asdict(),
+    workspace=_pool_workspace,
+)
+
+
+def _windows_workspace(geometry: Pooling, fine, coarse, dtype) -> Attributes:
+    return {
+        **geometry._asdict(),
+        "capacity": fine.shape[2],
+        "out_capacity": coarse.shape[2],
+        "itemsize": dtype.itemsize,
+    }
+
+
+# Entries (fine, [B, C, K]) and windows that hold them (coarse, [B, C, Ko]): each other's adjoint; static is the geometry.
+# The sum over a window's entries, divided by its count where that is given
+window_sum = Kernel(
+    "window_sum",
+    "batch fine_keys, batch fine, batch coarse_keys, batch count -> batch coarse",
+    results=lambda geometry, fine_keys, fine, coarse_keys, count: [(coarse_keys.shape, fine.dtype)],
+    attributes=lambda geometry: geometry._asdict(),
+    workspace=lambda geometry, fine_keys, fine, coarse_keys, count: _windows_workspace(
+        geometry, fine_keys, coarse_keys, fine.dtype
+    ),
+    optional={"count": jnp.int32},
+)
+
+window_spread = Kernel(
+    "window_spread",
+    "batch fine_keys, batch coarse_keys, batch coarse, batch count -> batch fine",
+    results=lambda geometry, fine_keys, coarse_keys, coarse, count: [
+        (fine_keys.shape, coarse.dtype)
+    ],
+    attributes=lambda geometry: geometry._asdict(),
+    workspace=lambda geometry, fine_keys, coarse_keys, coarse, count: _windows_workspace(
+        geometry, fine_keys, coarse_keys, coarse.dtype
+    ),
+    optional={"count": jnp.int32},
+)
+
+# The maximum of all stored entries, as a list of capacity 1 and volume 1; static is the volume
+global_max_pool = Kernel(
+    "global_max_pool",
+    "batch xk, batch xv -> batch yk, batch yv, batch nnz, batch source",
+    results=lambda volume, xk, xv: _chosen((*xk.shape[:2], 1), xv.dtype),
+    attributes=_volume,
+)
+
+# keys[B, C, K], values[B, C, K] -> mean[B, C], and its adjoint
+global_avg_pool = Kernel(
+    "global_avg_pool",
+    "batch keys, batch values -> batch mean",
+    results=lambda volume, keys, values: [(keys.shape[:2], values.dtype)],
+    attributes=_volume,
+)
+
+global_avg_pool_grad = Kernel(
+    "global_avg_pool_grad",
+    "batch keys, batch g -> batch out",
+    results=lambda volume, keys, g: [(keys.shape, g.dtype)],
+    attributes=_volume,
+)
+
+
+# ---- Merging -----------------------------------------------------------------------------------------------------------
+
+
+class Add(NamedTuple):
+    """Static parameters of ``add``."""
+
+    volume: int
+    capacity: int
+
+
+def _add_results(static: Add, xk, xv, yk, yv) -> list:
+    slots = (*xk.shape[:2], static.capacity)
+    return [*_chosen(slots, xv.dtype), (slots, jnp.int32)]
+
+
+# Entries of either, added; what does not fit cut by magnitude; sources are slots of the inputs, -1 for none
+add = Kernel(
+    "add",
+    "batch xk, batch xv, batch yk, batch yv"
+    " -> batch keys, batch values, batch nnz, batch x_source, batch y_source",
+    results=_add_results,
+    attributes=lambda static: {"volume": static.volume},
+    workspace=lambda static, xk, xv, yk, yv: {
+        "x_capacity": xk.shape[2],
+        "y_capacity": yk.shape[2],
+        "out_capacity": static.capacity,
+        "itemsize": xv.dtype.itemsize,
+    },
+)
+
+
+# ---- Values along sources ----------------------------------------------------------------------------------------------
 
 # values[B, C, K], source[B, C, Ko] -> out[B, C, Ko]: 0 where the source is out of [0, K); static is None
 take = Kernel(

@@ -110,9 +110,39 @@ def digest(*arrays) -> str:
     return sha.hexdigest()[:16]
 
 
+@jax.jit
+def chain(x, y, scale):
+    """Every operation beside convolution: results, and the gradients of values and scale."""
+
+    def of(a, b, scale):
+        a, b = x.replace(values=a), y.replace(values=b)
+        normal = direct.batch_norm(a, scale)
+        total = direct.add(direct.leaky_relu(normal, 0.3), b, capacity=a.capacity)
+        mean = direct.avg_pool(total, 3, 2, capacity=a.capacity // 2)
+        back = direct.unpool(direct.max_pool(total, 2), total)
+        joined = direct.concat([total, direct.dropout(back, 0.3, jax.random.key(4))])
+        whole = direct.global_avg_pool(joined), direct.global_max_pool(joined)
+        return [normal, total, mean, joined, *whole]
+
+    def objective(*operands):
+        leaves = [part for part in jax.tree.leaves(of(*operands)) if part.dtype == x.dtype]
+        return sum(jnp.sum(jnp.sin(part)) for part in leaves)
+
+    return of(x.values, y.values, scale), jax.grad(objective, (0, 1, 2))(x.values, y.values, scale)
+
+
+def run_chain():
+    """Of lists so long that several threads find work."""
+    rng = np.random.default_rng(9)
+    x, y = (tensor(random_input(rng, 2, (40, 50, 45), 2, 0.2)) for _ in range(2))
+    return chain(x, y, jnp.asarray(rng.normal(size=2), jnp.float32))
+
+
 def digests() -> dict[str, dict[str, str]]:
     """By case: fingerprints of the forward result and of each gradient."""
     out = {}
+    parts = zip(("results", "gradients"), run_chain(), strict=True)
+    out["chain"] = {part: digest(*jax.tree.leaves(tree)) for part, tree in parts}
     for name, case in (CASES | HEAVY).items():
         y, (gx, gw, gb) = run(case)
         parts = {"forward": (y.keys, y.values, y.nnz), "values'": (gx,)}

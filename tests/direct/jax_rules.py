@@ -42,7 +42,7 @@ def parameters(dtype=np.float32):
 
 
 def network(params, x, select="relu"):
-    """Dense in, dense out, through every operation."""
+    """Dense in, dense out."""
     y = direct.conv(sparse(x), params["kernel1"], params["bias1"], density=0.6)
     y = direct.max_pool(direct.relu(y), 2)
     mask = some(2, 3, OUT, 6)
@@ -52,12 +52,25 @@ def network(params, x, select="relu"):
     return y.to_dense()
 
 
+def kit(params, x):
+    """Dense in, dense out, through the other operations that treat each batch element by itself."""
+    x = direct.conv(sparse(x), params["kernel1"], params["bias1"], density=0.6)
+    y = direct.avg_pool(x, 2)
+    x = direct.add(direct.leaky_relu(x, 0.3), direct.unpool(y, x), 25)
+    y = direct.concat([direct.max_pool(x, 2), y])
+    pooled = direct.global_max_pool(y) + direct.global_avg_pool(y)
+    return y.to_dense() + pooled[:, None, None]
+
+
 def loss(params, x):
     return jnp.mean(jnp.sin(network(params, x)))
 
 
 def operations(dtype=np.float32):
-    """Name -> function of a dense image, differentiable; together all kernels and all ways to call them."""
+    """Name -> function of a dense image, differentiable; together all kernels and all ways to call them.
+
+    (`concat` is in `kit`; `dropout`, whose random bits take long to compile, has the kernel of `leaky_relu`.)
+    """
     kernel, bias = normal(3, 2, IN, OUT, dtype=dtype), normal(OUT, dtype=dtype, seed=7)
     mask = some(*kernel.shape)
     coords = np.stack(np.meshgrid(np.arange(2), np.arange(4), np.arange(3), indexing="ij"), -1)
@@ -82,6 +95,13 @@ def operations(dtype=np.float32):
         "relu": lambda x: direct.relu(sparse(x)),
         "max_pool": lambda x: direct.max_pool(sparse(x), (2, 3), capacity=5),
         "overlapping max_pool": lambda x: direct.max_pool(sparse(x), 3, 2),
+        "avg_pool, unpool": lambda x: direct.unpool(direct.avg_pool(sparse(x), (2, 3)), sparse(x)),
+        "global pools": lambda x: (
+            direct.global_max_pool(sparse(x)) + direct.global_avg_pool(sparse(x))
+        ),
+        "leaky_relu": lambda x: direct.leaky_relu(sparse(x), 0.3),
+        "add": lambda x: direct.add(sparse(x), sparse(x[:, ::-1]), 15),
+        "batch_norm": lambda x: direct.batch_norm(sparse(x), normal(IN, dtype=dtype)),
     }
 
 

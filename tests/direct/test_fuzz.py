@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as npst
 
 from jaxsparse import direct
 from jaxsparse.direct import SparseTensor
-from tests import oracle
+from tests import oracle, oracle_kit
 from tests.direct.common import DTYPES, F32, assert_equal, assert_same, precision, tensor
 from tests.oracle import Sparse
 
@@ -78,7 +78,17 @@ def network(name):
         _, vjp, y = jax.vjp(conv, x.values, kernel, bias, has_aux=True)
         pooled = direct.max_pool(x, 2, capacity=3)
         back = jax.grad(lambda v: direct.max_pool(x.replace(values=v), 2).values.sum())(x.values)
-        return y, vjp(gy), pooled, back, direct.relu(x), x.to_dense(), x.coords()
+        other = x.replace(keys=x.keys[::-1], values=x.values[::-1])
+        kit = {
+            "avg_pool": direct.avg_pool(x, 2, capacity=3),
+            "add": direct.add(x, other, 7),
+            "global_max_pool": direct.global_max_pool(x),
+            "global_avg_pool": direct.global_avg_pool(x),
+            "leaky_relu": direct.leaky_relu(x, 0.5).values,
+            "unpool": direct.unpool(pooled, x, 2).values,
+            "count": direct.batch_statistics(x).entries,
+        }
+        return y, vjp(gy), pooled, back, direct.relu(x), x.to_dense(), x.coords(), kit
 
     return run
 
@@ -92,7 +102,7 @@ def test_any_contents_give_a_defined_result(name, data):
     kernel = data.draw(values_of((*kernel_shape, IN, OUT)))
     bias = data.draw(values_of((OUT,)))
     gy = data.draw(values_of((BATCH, OUT, static["capacity"])))
-    y, gradients, pooled, back, positive, dense, coords = network(name)(
+    y, gradients, pooled, back, positive, dense, coords, kit = network(name)(
         tensor(x), *map(jnp.asarray, (kernel, bias, gy))
     )
 
@@ -110,6 +120,17 @@ def test_any_contents_give_a_defined_result(name, data):
     assert_same(positive, oracle.relu(x)[0])
     assert_equal(dense, oracle.to_dense(x))
     assert coords.shape == (BATCH, IN, SLOTS, len(spatial))
+
+    other = x._replace(keys=x.keys[::-1], values=x.values[::-1])
+    assert_same(kit["avg_pool"], oracle_kit.avg_pool(x, 2, capacity=3)[0])
+    assert_same(kit["add"], oracle_kit.add(x, other, 7)[0])
+    assert_equal(kit["global_max_pool"], oracle_kit.global_max_pool(x)[0])
+    assert_equal(kit["global_avg_pool"], oracle_kit.global_avg_pool(x))
+    halved = oracle_kit.masked_scale(x, oracle_kit.not_negative(x.values), (1, 0.5))
+    assert_equal(kit["leaky_relu"], halved)
+    coarse = oracle.max_pool(x, 2, capacity=3)[0]
+    assert_equal(kit["unpool"], oracle_kit.unpool(coarse, x, 2).values)
+    np.testing.assert_array_equal(kit["count"], oracle_kit.batch_statistics(x)[2])
 
 
 @pytest.mark.core

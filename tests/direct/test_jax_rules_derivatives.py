@@ -7,7 +7,17 @@ import pytest
 
 from jaxsparse import direct
 from jaxsparse._core import windows
-from jaxsparse.direct import SparseTensor, _bilinear, _sources, _sums, convert
+from jaxsparse.direct import (
+    SparseTensor,
+    _bilinear,
+    _channels,
+    _kernels,
+    _scaling,
+    _sources,
+    _sums,
+    _windows,
+    convert,
+)
 from tests.direct.jax_rules import (
     IN,
     NAMES,
@@ -137,6 +147,9 @@ def linear_maps():
     geometry = windows.convolution("test", x.spatial_shape, (3, 2), 1, "SAME", 1)
     source = jnp.asarray(np.random.default_rng(0).integers(-1, 13, (2, IN, 7)), jnp.int32)
     gy = normal(*y.values.shape, dtype=np.float64)
+    pooled = windows.pooling("test", x.spatial_shape, (2, 3), (1, 2))
+    coarse = direct.max_pool(x, (2, 3), (1, 2), capacity=7)
+    count, scale = jnp.full(coarse.keys.shape, 3, jnp.int32), normal(IN, dtype=np.float64)
     return {
         "to_dense": (lambda v: convert.to_dense(x.spatial_shape, x.keys, v), x.values),
         "gather_dense": (lambda d: convert.gather_dense(x.spatial_shape, x.keys, d), x.to_dense()),
@@ -146,6 +159,42 @@ def linear_maps():
             normal(*source.shape, dtype=np.float64),
         ),
         "channel_sum": (lambda v: _sums.channel_sum(x.volume, x.keys, v), x.values),
+        "window_sum": (
+            lambda v: _windows.window_sum(pooled, x.keys, v, coarse.keys, count),
+            x.values,
+        ),
+        "window_spread": (
+            lambda g: _windows.window_spread(pooled, x.keys, coarse.keys, g),
+            coarse.values,
+        ),
+        "masked_scale": (
+            lambda v: _scaling.masked_scale(x.volume, (2.0, 0.5), x.keys, v, x.values > 0),
+            x.values,
+        ),
+        "global_avg_pool": (lambda v: direct.global_avg_pool(x.replace(values=v)), x.values),
+        "channel_dot": (
+            lambda v: _channels.channel_dot(
+                _kernels.ChannelDot(x.volume, "float64"), x.keys, x.values, None, v, None
+            ),
+            x.values,
+        ),
+        "channel_dot shift": (
+            lambda m: (
+                _channels.channel_dot(
+                    _kernels.ChannelDot(x.volume, "float64"), x.keys, None, None, x.values, m
+                )
+                - _sums.channel_sum(x.volume, x.keys, x.values)
+            ),
+            scale,
+        ),
+        "channel_affine scale": (
+            lambda s: _channels.channel_affine(x.volume, x.keys, x.values, scale, s, None),
+            scale,
+        ),
+        "channel_affine ones": (
+            lambda s: _channels.channel_affine(x.volume, x.keys, None, None, s, s),
+            scale,
+        ),
         "conv_at values": (
             lambda v: _bilinear.conv_at(geometry, x.keys, v, kernel, mask, y.keys),
             x.values,
@@ -178,7 +227,8 @@ def linear_maps():
     [
         "to_dense", "gather_dense", "take", "put_add", "channel_sum", "conv_at values",
         "conv_at kernel", "input_grad kernel", "input_grad cotangent", "kernel_grad values",
-        "kernel_grad cotangent",
+        "kernel_grad cotangent", "window_sum", "window_spread", "masked_scale", "global_avg_pool",
+        "channel_dot", "channel_dot shift", "channel_affine scale", "channel_affine ones",
     ],
 )  # fmt: skip
 def test_transposes_are_adjoint_to_any_depth(name):

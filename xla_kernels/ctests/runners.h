@@ -8,7 +8,7 @@
 
 #include "direct/conv_grad.h"
 #include "direct/convert.h"
-#include "direct/max_pool.h"
+#include "direct/pool.h"
 #include "lists.h"
 #include "oracle.h"
 
@@ -91,8 +91,8 @@ Lists<T> run_max_pool(Pool& pool, const ConvGeometry& g, const Lists<T>& x, int6
   lay_out_pool<T>(windows, n, nullptr, &bytes);
   Workspace workspace(bytes);
   Lists<T> y(x.batch, x.channels, out_capacity, windows.out_volume());
-  max_pool<T>(pool, windows, n, x.keys.data(), x.values.data(), y.keys.data(), y.values.data(), y.found.data(),
-              y.source.data(), workspace.data());
+  pool_lists<Maximum, T>(pool, windows, n, x.keys.data(), x.values.data(), y.keys.data(), y.values.data(),
+                         y.found.data(), y.source.data(), workspace.data());
   return y;
 }
 

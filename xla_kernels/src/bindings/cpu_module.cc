@@ -15,7 +15,8 @@
 #include "../direct/convert.h"
 #include "../direct/entrywise.h"
 #include "../direct/lanes.h"
-#include "../direct/max_pool.h"
+#include "../direct/merge.h"
+#include "../direct/windows.h"
 #include "handlers.h"
 
 namespace nb = nanobind;
@@ -103,18 +104,36 @@ int64_t from_dense_workspace_bytes(const Sizes& spatial_shape, int64_t channels,
   });
 }
 
-int64_t max_pool_workspace_bytes(const Sizes& spatial_shape, const Sizes& out_shape, const Sizes& window,
-                                 const Sizes& strides, int64_t capacity, int64_t out_capacity, int64_t itemsize) {
+// For max_pool and avg_pool, and (`capacity` entries, `out_capacity` windows) for window_sum and window_spread.
+int64_t pool_workspace_bytes(const std::string& op, const Sizes& spatial_shape, const Sizes& out_shape,
+                             const Sizes& window, const Sizes& strides, int64_t capacity, int64_t out_capacity,
+                             int64_t itemsize) {
   const size_t d = spatial_shape.size();
   require_dims(d, out_shape, "out_shape");
   require_dims(d, window, "window");
   require_dims(d, strides, "strides");
   require_counts({capacity, out_capacity});
-  const PoolWindows windows(
-      pool_geometry(static_cast<int>(d), spatial_shape.data(), out_shape.data(), window.data(), strides.data()));
+  const ConvGeometry geometry =
+      pool_geometry(static_cast<int>(d), spatial_shape.data(), out_shape.data(), window.data(), strides.data());
+  return by_itemsize(itemsize, [&](auto type) {
+    const PoolSizes n{1, 1, capacity, out_capacity};
+    int64_t bytes;
+    if (op == "max_pool" || op == "avg_pool") {
+      lay_out_pool<decltype(type)>(PoolWindows(geometry), n, nullptr, &bytes);
+    } else if (op == "window_sum" || op == "window_spread") {
+      lay_out_windows<decltype(type)>(ConvGrid(geometry), n, nullptr, &bytes);
+    } else {
+      throw std::invalid_argument("unknown pooling '" + op + "'");
+    }
+    return bytes;
+  });
+}
+
+int64_t add_workspace_bytes(int64_t x_capacity, int64_t y_capacity, int64_t out_capacity, int64_t itemsize) {
+  require_counts({x_capacity, y_capacity, out_capacity});
   return by_itemsize(itemsize, [&](auto type) {
     int64_t bytes;
-    lay_out_pool<decltype(type)>(windows, {1, 1, capacity, out_capacity}, nullptr, &bytes);
+    lay_out_merge<decltype(type)>({1, 1, x_capacity, y_capacity, out_capacity}, nullptr, &bytes);
     return bytes;
   });
 }
@@ -142,7 +161,9 @@ NB_MODULE(_cpu, m) {
         "capacity"_a, "out_capacity"_a, "itemsize"_a);
   m.def("from_dense_workspace_bytes", &jaxsparse::from_dense_workspace_bytes, nb::kw_only(), "spatial_shape"_a,
         "channels"_a, "out_capacity"_a, "itemsize"_a);
-  m.def("max_pool_workspace_bytes", &jaxsparse::max_pool_workspace_bytes, nb::kw_only(), "spatial_shape"_a,
+  m.def("pool_workspace_bytes", &jaxsparse::pool_workspace_bytes, "op"_a, nb::kw_only(), "spatial_shape"_a,
         "out_shape"_a, "window"_a, "strides"_a, "capacity"_a, "out_capacity"_a, "itemsize"_a);
+  m.def("add_workspace_bytes", &jaxsparse::add_workspace_bytes, nb::kw_only(), "x_capacity"_a, "y_capacity"_a,
+        "out_capacity"_a, "itemsize"_a);
   m.def("put_add_workspace_bytes", &jaxsparse::put_add_workspace_bytes, nb::kw_only(), "capacity"_a, "itemsize"_a);
 }

@@ -84,6 +84,12 @@ void require_lists(const Keys& keys, const Values& values) {
   require(dim(keys, 2) >= 1, "the capacity must be at least 1");
 }
 
+// What stands for an operand that is not there: an empty vector.
+template <class Buffer>
+bool is_absent(const Buffer& buffer) {
+  return buffer.dimensions().size() == 1 && dim(buffer, 0) == 0;
+}
+
 // nnz [batch, channels].
 template <class Buffer>
 void require_counts(const Buffer& counts, int64_t lists) {

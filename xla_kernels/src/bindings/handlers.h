@@ -4,18 +4,28 @@
 #include "xla/ffi/api/c_api.h"
 
 // X(target, handler symbol)
-#define JAXSPARSE_CPU_HANDLERS(X)                                       \
-  X("jaxsparse_direct_from_dense", JaxsparseDirectFromDense)            \
-  X("jaxsparse_direct_to_dense", JaxsparseDirectToDense)                \
-  X("jaxsparse_direct_gather_dense", JaxsparseDirectGatherDense)        \
-  X("jaxsparse_direct_conv", JaxsparseDirectConv)                       \
-  X("jaxsparse_direct_conv_at", JaxsparseDirectConvAt)                  \
-  X("jaxsparse_direct_conv_input_grad", JaxsparseDirectConvInputGrad)   \
-  X("jaxsparse_direct_conv_kernel_grad", JaxsparseDirectConvKernelGrad) \
-  X("jaxsparse_direct_channel_sum", JaxsparseDirectChannelSum)          \
-  X("jaxsparse_direct_relu", JaxsparseDirectRelu)                       \
-  X("jaxsparse_direct_max_pool", JaxsparseDirectMaxPool)                \
-  X("jaxsparse_direct_take", JaxsparseDirectTake)                       \
+#define JAXSPARSE_CPU_HANDLERS(X)                                              \
+  X("jaxsparse_direct_from_dense", JaxsparseDirectFromDense)                   \
+  X("jaxsparse_direct_to_dense", JaxsparseDirectToDense)                       \
+  X("jaxsparse_direct_gather_dense", JaxsparseDirectGatherDense)               \
+  X("jaxsparse_direct_conv", JaxsparseDirectConv)                              \
+  X("jaxsparse_direct_conv_at", JaxsparseDirectConvAt)                         \
+  X("jaxsparse_direct_conv_input_grad", JaxsparseDirectConvInputGrad)          \
+  X("jaxsparse_direct_conv_kernel_grad", JaxsparseDirectConvKernelGrad)        \
+  X("jaxsparse_direct_channel_sum", JaxsparseDirectChannelSum)                 \
+  X("jaxsparse_direct_relu", JaxsparseDirectRelu)                              \
+  X("jaxsparse_direct_max_pool", JaxsparseDirectMaxPool)                       \
+  X("jaxsparse_direct_avg_pool", JaxsparseDirectAvgPool)                       \
+  X("jaxsparse_direct_window_sum", JaxsparseDirectWindowSum)                   \
+  X("jaxsparse_direct_window_spread", JaxsparseDirectWindowSpread)             \
+  X("jaxsparse_direct_global_max_pool", JaxsparseDirectGlobalMaxPool)          \
+  X("jaxsparse_direct_global_avg_pool", JaxsparseDirectGlobalAvgPool)          \
+  X("jaxsparse_direct_global_avg_pool_grad", JaxsparseDirectGlobalAvgPoolGrad) \
+  X("jaxsparse_direct_masked_scale", JaxsparseDirectMaskedScale)               \
+  X("jaxsparse_direct_add", JaxsparseDirectAdd)                                \
+  X("jaxsparse_direct_channel_dot", JaxsparseDirectChannelDot)                 \
+  X("jaxsparse_direct_channel_affine", JaxsparseDirectChannelAffine)           \
+  X("jaxsparse_direct_take", JaxsparseDirectTake)                              \
   X("jaxsparse_direct_put_add", JaxsparseDirectPutAdd)
 
 #define JAXSPARSE_DECLARE_HANDLER(name, symbol) extern "C" XLA_FFI_Error* symbol(XLA_FFI_CallFrame* call_frame);

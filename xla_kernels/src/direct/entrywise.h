@@ -1,7 +1,8 @@
-// Operations on the entries of each list alone: relu, the take / put_add pair that carries values and
-// gradients along recorded slots, and the sum over a channel.
+// Operations on the entries of each list alone: relu, scaling by a mask, the take / put_add pair that carries
+// values and gradients along recorded slots, and the sum over a channel.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -79,6 +80,23 @@ void put_add(Pool& pool, const ListSizes& n, int64_t in_capacity, const T* value
       if (source[i] >= 0 && source[i] < n.capacity) sums[source[i]] += to_accum(values[i]);
     if constexpr (!std::is_same_v<T, A>)
       for (int64_t i = 0; i < n.capacity; ++i) out[list * n.capacity + i] = from_accum<T>(sums[i]);
+  });
+}
+
+// out = values * (mask ? factors[0] : factors[1]) at stored entries, 0 in unused slots. A factor of 0 makes a 0 of
+// anything.
+template <class T, class Pool>
+void masked_scale(Pool& pool, const ListSizes& n, int64_t volume, const int32_t* keys, const T* values,
+                  const bool* mask, const Accum<T>* factors, T* out) {
+  using A = Accum<T>;
+  parallel_for(pool, n.lists(), n.grain(), [&](int64_t list, int) {
+    const int64_t base = list * n.capacity;
+    const int64_t stored = stored_entries(keys + base, n.capacity, volume);
+    for (int64_t i = base; i < base + stored; ++i) {
+      const A factor = factors[mask[i] ? 0 : 1];
+      out[i] = from_accum<T>(factor == 0 ? A{0} : to_accum(values[i]) * factor);
+    }
+    std::fill(out + base + stored, out + base + n.capacity, from_accum<T>(0));
   });
 }
 

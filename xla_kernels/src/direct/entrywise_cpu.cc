@@ -30,6 +30,27 @@ ffi::Error Relu(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::AnyBuffer x
   });
 }
 
+ffi::Error MaskedScale(ffi::ThreadPool threads, ffi::AnyBuffer keys, ffi::AnyBuffer values, ffi::AnyBuffer mask,
+                       ffi::AnyBuffer factors, ffi::Result<ffi::AnyBuffer> out, int64_t volume) {
+  return guarded("direct masked_scale", [&] {
+    require_lists(keys, values);
+    require_lists(keys, mask);
+    require_lists(keys, *out);
+    require(mask.element_type() == ffi::PRED, "the mask must be bool");
+    require(values.element_type() == out->element_type(), "input and output must have one dtype");
+    require(factors.element_count() == 2, "there must be two factors");
+    require_volume(volume);
+    FfiPool pool{threads};
+    dispatch(values.element_type(), [&](auto type) {
+      using T = decltype(type);
+      require(factors.element_type() == (std::is_same_v<Accum<T>, double> ? ffi::F64 : ffi::F32),
+              "the factors must have the accumulator's dtype");
+      masked_scale<T>(pool, read_sizes(keys.dimensions()), volume, data<int32_t>(keys), data<T>(values),
+                      data<bool>(mask), data<Accum<T>>(factors), result_data<T>(out));
+    });
+  });
+}
+
 ffi::Error Take(ffi::ThreadPool threads, ffi::AnyBuffer values, ffi::AnyBuffer source,
                 ffi::Result<ffi::AnyBuffer> out) {
   return guarded("direct take", [&] {
@@ -94,6 +115,16 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectRelu, jaxsparse::Relu,
                                   .Ret<AnyBuffer>()
                                   .Ret<AnyBuffer>()
                                   .Ret<AnyBuffer>()
+                                  .Ret<AnyBuffer>()
+                                  .Attr<int64_t>("volume"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectMaskedScale, jaxsparse::MaskedScale,
+                              xla::ffi::Ffi::Bind()
+                                  .Ctx<xla::ffi::ThreadPool>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
+                                  .Arg<AnyBuffer>()
                                   .Ret<AnyBuffer>()
                                   .Attr<int64_t>("volume"));
 

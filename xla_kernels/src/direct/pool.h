@@ -1,4 +1,4 @@
-// Max-pooling over stored entries. Windows that do not overlap are visited directly; others use the tap machinery of
+// Pooling over stored entries. Windows that do not overlap are visited directly; others use the tap machinery of
 // the convolution: within one tap the map from entry to window is injective. Either way the entries of a window come by
 // key.
 #pragma once
@@ -8,8 +8,8 @@
 #include <optional>
 #include <vector>
 
-#include "../core/parallel.h"
 #include "../core/select.h"
+#include "../core/worker_scratch.h"
 #include "conv.h"
 #include "disjoint_windows.h"
 #include "entries.h"
@@ -60,8 +60,8 @@ struct PoolWindows {
 template <class A>
 struct PoolScratch {
   EntryList<A> entries;
-  A* value;       // [tile] running maximum
-  int32_t* slot;  // [tile] which entry it came from
+  A* value;        // [tile] what a window amounts to so far
+  int32_t* extra;  // [tile] a number that goes with it
   uint64_t* bits;
   int32_t* cell;  // [tile]
   int32_t* key;   // [tile]
@@ -72,7 +72,7 @@ template <class T>
 std::vector<PoolScratch<Accum<T>>> lay_out_pool(const PoolWindows& windows, const PoolSizes& n, void* workspace,
                                                 int64_t* bytes) {
   using A = Accum<T>;
-  const auto take_one = [&](Arena& arena) {
+  return share_workspace<PoolScratch<A>>(workspace, bytes, [&](Arena& arena) {
     PoolScratch<A> s{};
     if (windows.grid) {
       const bool copy_values = !std::is_same_v<T, A> || !windows.grid->identity();
@@ -80,7 +80,7 @@ std::vector<PoolScratch<Accum<T>>> lay_out_pool(const PoolWindows& windows, cons
     }
     const int64_t tile = windows.tile_cells();
     s.value = arena.take<A>(tile);
-    s.slot = arena.take<int32_t>(tile);
+    s.extra = arena.take<int32_t>(tile);
     s.bits = arena.take<uint64_t>(tile / 64);
     s.cell = arena.take<int32_t>(tile);
     s.key = arena.take<int32_t>(tile);
@@ -89,27 +89,41 @@ std::vector<PoolScratch<Accum<T>>> lay_out_pool(const PoolWindows& windows, cons
     s.side.value = arena.take<A>(n.out_capacity + kSideSlack);
     s.side.extra = arena.take<int32_t>(n.out_capacity + kSideSlack);
     return s;
-  };
-  Arena one;
-  take_one(one);
-  const int64_t workers = std::clamp<int64_t>((int64_t{32} << 20) / one.bytes(), 1, kMaxWorkers);
-  Arena arena(workspace);
-  std::vector<PoolScratch<A>> out;
-  for (int64_t w = 0; w < workers; ++w) out.push_back(take_one(arena));
-  *bytes = arena.bytes();
-  return out;
+  });
 }
+
+// How the entries of a window are joined: what the window amounts to and a number that goes with it. An entry has a
+// value and a slot; entries come by key.
+template <class A>
+struct Maximum {
+  static constexpr const char* kName = "direct.max_pool";
+  static constexpr int32_t kUnused = -1;
+  static int32_t first(int32_t slot) { return slot; }
+  // NaN is the maximum; of equal ones the first stays.
+  static void join(A& value, int32_t& slot, A v, int32_t from) {
+    if (!(v > value || (v != v && value == value))) return;
+    value = v;
+    slot = from;
+  }
+  static A result(A value, int32_t) { return value; }
+};
+
+template <class A>
+struct Mean {
+  static constexpr const char* kName = "direct.avg_pool";
+  static constexpr int32_t kUnused = 0;
+  static int32_t first(int32_t) { return 1; }
+  static void join(A& sum, int32_t& count, A v, int32_t) {
+    sum += v;
+    ++count;
+  }
+  static A result(A sum, int32_t count) { return sum / static_cast<A>(count); }
+};
 
 namespace internal {
 
-// NaN is the maximum; of equal ones the first stays.
-template <class A>
-bool takes_over(A value, A current) {
-  return value > current || (value != value && current == current);
-}
-
 // One list in the making.
-template <class A>
+template <class Join, class A>
 class PoolList {
  public:
   PoolList(PoolScratch<A>& scratch, int64_t tile, int64_t out_capacity, const LaneOps<A>& ops)
@@ -121,10 +135,13 @@ class PoolList {
   // An entry of the window in cell c; those of one window come by key.
   void offer(int64_t c, A value, int32_t slot) {
     const uint64_t bit = uint64_t{1} << (c & 63);
-    if ((s_.bits[c >> 6] & bit) && !takes_over(value, s_.value[c])) return;
+    if (s_.bits[c >> 6] & bit) {
+      Join::join(s_.value[c], s_.extra[c], value, slot);
+      return;
+    }
     s_.bits[c >> 6] |= bit;
     s_.value[c] = value;
-    s_.slot[c] = slot;
+    s_.extra[c] = Join::first(slot);
   }
 
   // The windows of cells [begin, end) that have entries; cell begin has the given key.
@@ -135,7 +152,8 @@ class PoolList {
     clear(tile);
     found_ += cells_.n;
     for (int64_t i = 0; i < cells_.n; ++i) {
-      const A value = s_.value[s_.cell[i]];
+      const int32_t extra = s_.extra[s_.cell[i]];
+      const A value = Join::result(s_.value[s_.cell[i]], extra);
       Responses<A>* to = &s_.kept;
       if (s_.kept.n == out_capacity_) {
         const Rank<A> rank = rank_of(value, Rule::kValue);
@@ -144,7 +162,7 @@ class PoolList {
       }
       to->key[to->n] = s_.key[i];
       to->value[to->n] = value;
-      to->extra[to->n] = s_.slot[s_.cell[i]];
+      to->extra[to->n] = extra;
       if (++to->n == out_capacity_ + kSideSlack) bound_ = keep_strongest(s_.kept, s_.side, out_capacity_, Rule::kValue);
     }
     cells_.n = 0;
@@ -166,9 +184,8 @@ class PoolList {
   int64_t found_ = 0;
 };
 
-template <class T>
-void pool_disjoint(const DisjointWindows& windows, PoolList<Accum<T>>& list, const int32_t* keys, const T* values,
-                   int64_t capacity) {
+template <class T, class List>
+void pool_disjoint(const DisjointWindows& windows, List& list, const int32_t* keys, const T* values, int64_t capacity) {
   windows.for_each_tile(
       keys, stored_entries(keys, capacity, windows.in_volume()),
       [&](int32_t slot, int64_t cell) { list.offer(cell, to_accum(values[slot]), slot); },
@@ -178,9 +195,9 @@ void pool_disjoint(const DisjointWindows& windows, PoolList<Accum<T>>& list, con
       });
 }
 
-template <class T>
-void pool_on_grid(const ConvGrid& grid, EntryList<Accum<T>>& entries, PoolList<Accum<T>>& list, const int32_t* keys,
-                  const T* values, int64_t capacity) {
+template <class T, class List>
+void pool_on_grid(const ConvGrid& grid, EntryList<Accum<T>>& entries, List& list, const int32_t* keys, const T* values,
+                  int64_t capacity) {
   place_entries<T>(entries, grid, keys, values, capacity);
   for (int64_t begin = 0; begin < grid.cells(); begin += kPoolTile) {
     const int64_t end = std::min(begin + kPoolTile, grid.cells());
@@ -202,37 +219,31 @@ void pool_on_grid(const ConvGrid& grid, EntryList<Accum<T>>& entries, PoolList<A
 
 }  // namespace internal
 
-// x lists -> pooled lists; source[i] is the input slot whose value window i took.
-template <class T, class Pool>
-void max_pool(Pool& pool, const PoolWindows& windows, const PoolSizes& n, const int32_t* x_keys, const T* x_values,
-              int32_t* keys, T* values, int32_t* found, int32_t* source, void* workspace) {
+// x lists -> pooled lists. `extra` says, for a maximum, which input slot has it, for a mean, of how many entries.
+template <template <class> class Join, class T, class Pool>
+void pool_lists(Pool& pool, const PoolWindows& windows, const PoolSizes& n, const int32_t* x_keys, const T* x_values,
+                int32_t* keys, T* values, int32_t* found, int32_t* extra, void* workspace) {
   using A = Accum<T>;
   int64_t bytes;
   auto scratch = lay_out_pool<T>(windows, n, workspace, &bytes);
   const LaneOps<A>& ops = lane_ops<A>(8);
-  std::atomic<int64_t> next{0};
-  const int64_t lists = n.batch * n.channels;
-  run_workers(pool, std::min<int64_t>(worker_count(pool, lists), static_cast<int64_t>(scratch.size())),
-              [&](int worker) {
-                PoolScratch<A>& s = scratch[static_cast<size_t>(worker)];
-                for (int64_t list; (list = next.fetch_add(1, std::memory_order_relaxed)) < lists;) {
-                  const int64_t in = list * n.capacity, out = list * n.out_capacity;
-                  s.kept.key = keys + out;
-                  s.kept.extra = source + out;
-                  internal::PoolList<A> pooled(s, windows.tile_cells(), n.out_capacity, ops);
-                  if (windows.disjoint)
-                    internal::pool_disjoint<T>(*windows.disjoint, pooled, x_keys + in, x_values + in, n.capacity);
-                  else
-                    internal::pool_on_grid<T>(*windows.grid, s.entries, pooled, x_keys + in, x_values + in, n.capacity);
-                  found[list] = static_cast<int32_t>(pooled.finish());
-                  for (int64_t i = 0; i < s.kept.n; ++i) values[out + i] = from_accum<T>(s.kept.value[i]);
-                  for (int64_t i = s.kept.n; i < n.out_capacity; ++i) {
-                    keys[out + i] = static_cast<int32_t>(windows.out_volume());
-                    values[out + i] = from_accum<T>(0);
-                    source[out + i] = -1;
-                  }
-                }
-              });
+  for_each_list(pool, n.batch * n.channels, scratch, [&](PoolScratch<A>& s, int64_t list) {
+    const int64_t in = list * n.capacity, out = list * n.out_capacity;
+    s.kept.key = keys + out;
+    s.kept.extra = extra + out;
+    internal::PoolList<Join<A>, A> pooled(s, windows.tile_cells(), n.out_capacity, ops);
+    if (windows.disjoint)
+      internal::pool_disjoint<T>(*windows.disjoint, pooled, x_keys + in, x_values + in, n.capacity);
+    else
+      internal::pool_on_grid<T>(*windows.grid, s.entries, pooled, x_keys + in, x_values + in, n.capacity);
+    found[list] = static_cast<int32_t>(pooled.finish());
+    for (int64_t i = 0; i < s.kept.n; ++i) values[out + i] = from_accum<T>(s.kept.value[i]);
+    for (int64_t i = s.kept.n; i < n.out_capacity; ++i) {
+      keys[out + i] = static_cast<int32_t>(windows.out_volume());
+      values[out + i] = from_accum<T>(0);
+      extra[out + i] = Join<A>::kUnused;
+    }
+  });
 }
 
 }  // namespace jaxsparse
