@@ -6,7 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "direct/entrywise.h"
+#include "direct/channels.h"
+#include "direct/global_pool.h"
 #include "pools.h"
 #include "runners.h"
 
@@ -176,6 +177,58 @@ void fuzz_pool(Bytes& in) {
   const auto want = pool_plainly(g, x, capacity);
   require(lists_same(y, y2) && y.source == y2.source, "max_pool: threads change nothing");
   require(lists_same(y, want) && y.source == want.source, "max_pool: the definition");
+
+  const auto [mean, mean2] = on_both([&](auto& pool) { return run_pool<Mean, T>(pool, g, x, capacity); });
+  const auto plain = avg_pool_plainly(g, x, capacity);
+  require(lists_same(mean, mean2) && mean.source == mean2.source, "avg_pool: threads change nothing");
+  require(lists_same(mean, plain) && mean.source == plain.source, "avg_pool: the definition");
+  const auto coarse = any_lists<T>(in, x.batch, x.channels, 1 + in.upto(40), mean.volume);
+  const auto [sum, sum2] = on_both([&](auto& pool) { return run_window_sum(pool, g, x, coarse, {}); });
+  require(all_same(sum, sum2) && all_same(sum, window_sum_plainly(g, x, coarse, {})), "window_sum: the definition");
+  const auto [share, share2] = on_both([&](auto& pool) { return run_window_spread(pool, g, x, coarse, {}); });
+  require(all_same(share, share2) && all_same(share, window_spread_plainly(g, x, coarse, {})),
+          "window_spread: the definition");
+}
+
+// Sums of lists, and the operations with one number a list or a channel.
+template <class T>
+void fuzz_kit(Bytes& in) {
+  const int64_t batch = in.upto(3), channels = 1 + in.upto(4), volume = 1 + in.upto(200);
+  const auto x = any_lists<T>(in, batch, channels, 1 + in.upto(60), volume);
+  const auto y = any_lists<T>(in, batch, channels, 1 + in.upto(60), volume);
+  const int64_t capacity = 1 + in.upto(90);
+  std::vector<int32_t> source, source2, want_source;
+  SerialPool serial;
+  const auto sum = run_add(serial, x, y, capacity, &source), sum2 = run_add(threads(), x, y, capacity, &source2);
+  const auto want = add_plainly(x, y, capacity, &want_source);
+  require(lists_same(sum, sum2) && sum.source == sum2.source && source == source2, "add: threads change nothing");
+  require(lists_same(sum, want) && sum.source == want.source && source == want_source, "add: the definition");
+
+  const ListSizes n{batch, channels, x.capacity};
+  const auto lists = static_cast<size_t>(n.lists());
+  Lists<T> highest(batch, channels, 1, 1);
+  std::vector<T> mean(lists), back(x.values.size());
+  global_max_pool<T>(threads(), n, volume, x.keys.data(), x.values.data(), highest.keys.data(), highest.values.data(),
+                     highest.found.data(), highest.source.data());
+  global_avg_pool<T>(threads(), n, volume, x.keys.data(), x.values.data(), mean.data());
+  global_avg_pool_grad<T>(threads(), n, volume, x.keys.data(), mean.data(), back.data());
+  for (size_t list = 0; list < lists; ++list) {
+    const bool any = x.stored(static_cast<int64_t>(list)) > 0;
+    require(highest.stored(static_cast<int64_t>(list)) == any && highest.found[list] == any, "global_max_pool: a list");
+    require(any || same(mean[list], from_accum<T>(0)), "global_avg_pool: 0 where there is none");
+  }
+  std::vector<char> mask;
+  for (size_t i = 0; i < x.keys.size(); ++i) mask.push_back(static_cast<char>(in.upto(2)));
+  const Accum<T> factors[2] = {Accum<T>(in.upto(3)), Accum<T>(in.upto(3))};
+  masked_scale<T>(threads(), n, volume, x.keys.data(), x.values.data(), reinterpret_cast<const bool*>(mask.data()),
+                  factors, back.data());
+  if constexpr (std::is_same_v<T, Accum<T>>) {
+    std::vector<T> one(static_cast<size_t>(channels)), two(one);
+    const ChannelTerm<T> values{x.values.data(), in.upto(2) ? one.data() : nullptr}, ones{nullptr, nullptr};
+    channel_dot<T>(serial, n, volume, x.keys.data(), values, in.upto(2) ? values : ones, one.data());
+    channel_dot<T>(threads(), n, volume, x.keys.data(), ones, ones, two.data());
+    channel_affine<T>(threads(), n, volume, x.keys.data(), values, one.data(), two.data(), back.data());
+  }
 }
 
 template <class T>
@@ -233,13 +286,16 @@ void fuzz_wild_geometry(Bytes& in) {
     run_input_grad(threads(), p, y);
     run_kernel_grad(threads(), p, y);
     run_max_pool(threads(), g, p.x, 1 + in.upto(60));
+    run_window_spread(threads(), g, p.x, run_pool<Mean, T>(threads(), g, p.x, 1 + in.upto(60)), {});
   } catch (const std::invalid_argument&) {
   }
 }
 
 template <class T>
 void fuzz(Bytes& in) {
-  switch (in.upto(8)) {
+  switch (in.upto(9)) {
+    case 8:
+      return fuzz_kit<T>(in);
     case 0:
       return fuzz_pool<T>(in);
     case 1:

@@ -1,4 +1,4 @@
-// Max-pooling over stored entries against plain loops.
+// Pooling over stored entries, and the sums over windows, against plain loops.
 #include <gtest/gtest.h>
 
 #include "direct_cases.h"
@@ -22,8 +22,23 @@ ConvGeometry pooling(Sizes in, Sizes window, Sizes stride) {
 template <class T>
 void check_pool(const ConvGeometry& g, const Lists<T>& x, int64_t out_capacity) {
   SCOPED_TRACE(describe(g) + " capacity " + std::to_string(out_capacity));
-  const Lists<T> want = pool_plainly(g, x, out_capacity);
-  on_every_pool([&](auto& pool) { expect_same_lists(run_max_pool(pool, g, x, out_capacity), want, true); });
+  const Lists<T> want = pool_plainly(g, x, out_capacity), mean = avg_pool_plainly(g, x, out_capacity);
+  on_every_pool([&](auto& pool) {
+    expect_same_lists(run_max_pool(pool, g, x, out_capacity), want, true);
+    expect_same_lists(run_pool<Mean, T>(pool, g, x, out_capacity), mean, true);
+  });
+}
+
+// Sums over windows of any stored keys, and their adjoint.
+template <class T>
+void check_windows(const ConvGeometry& g, const Lists<T>& fine, const Lists<T>& coarse,
+                   const std::vector<int32_t>& count) {
+  SCOPED_TRACE(describe(g));
+  const auto sum = window_sum_plainly(g, fine, coarse, count), share = window_spread_plainly(g, fine, coarse, count);
+  on_every_pool([&](auto& pool) {
+    expect_same_values(run_window_sum(pool, g, fine, coarse, count), sum);
+    expect_same_values(run_window_spread(pool, g, fine, coarse, count), share);
+  });
 }
 
 template <class T>
@@ -56,7 +71,30 @@ TYPED_TEST(DirectPool, WindowsAndStrides) {
           check_pool(g, x, capacity);
           if (this->HasFatalFailure()) return;
         }
+        const auto coarse = random_lists<TypeParam>(random, 2, 3, plain.out_volume, plain.out_volume, 0.7, kind);
+        check_windows(g, x, coarse, {});
+        if (this->HasFatalFailure()) return;
       }
+    }
+  }
+}
+
+TYPED_TEST(DirectPool, WindowsOfAnyListsCorruptOnesToo) {
+  std::mt19937 random(33);
+  for (const auto& g :
+       {pooling({50}, {3}, {2}), pooling({7, 9}, {2, 4}, {2, 1}), pooling({4, 5, 6}, {2, 1, 3}, {2, 3, 3})}) {
+    const PlainGeometry plain(g);
+    for (int repeat = 0; repeat < 12; ++repeat) {
+      auto fine = random_lists<TypeParam>(random, 2, 2, 1 + int64_t(random() % 90), plain.in_volume, 0.5,
+                                          repeat % 2 ? Values::kNormal : Values::kSpecial);
+      auto coarse = random_lists<TypeParam>(random, 2, 2, 1 + int64_t(random() % 50), plain.out_volume, 0.5,
+                                            repeat % 2 ? Values::kNormal : Values::kSpecial);
+      if (repeat % 3 == 0) corrupt(random, fine);
+      if (repeat % 4 == 0) corrupt(random, coarse);
+      std::vector<int32_t> count;
+      for (size_t i = 0; i < coarse.keys.size() && repeat % 5; ++i) count.push_back(int32_t(random() % 5));
+      check_windows(g, fine, coarse, count);
+      if (this->HasFatalFailure()) return;
     }
   }
 }

@@ -269,6 +269,98 @@ Lists<T> pool_plainly(const ConvGeometry& geometry, const Lists<T>& x, int64_t o
   return y;
 }
 
+// The mean of a window's stored entries, added by key; `source` says how many they are.
+template <class T>
+Lists<T> avg_pool_plainly(const ConvGeometry& geometry, const Lists<T>& x, int64_t out_capacity) {
+  const PlainGeometry g(geometry);
+  const auto slots = all_slots(x);
+  Lists<T> y(x.batch, x.channels, out_capacity, g.out_volume);
+  for (int64_t list = 0; list < x.batch * x.channels; ++list) {
+    std::vector<Candidate<Accum<T>>> all;
+    for (int64_t out = 0; out < g.out_volume; ++out) {
+      Accum<T> sum = 0;
+      int32_t count = 0;
+      for (int64_t tap = 0; tap < g.taps; ++tap) {
+        const int64_t in = g.input_of(out, tap);
+        const int32_t slot = in < 0 ? -1 : slots[static_cast<size_t>(list)][static_cast<size_t>(in)];
+        if (slot >= 0) sum = count++ ? sum + x.value(list, slot) : x.value(list, slot);
+      }
+      if (count) all.push_back({static_cast<int32_t>(out), sum / static_cast<Accum<T>>(count), count});
+    }
+    write_list(y, list, all, Rule::kValue);
+  }
+  for (int32_t& count : y.source) count = std::max(count, 0);
+  return y;
+}
+
+// The sum of a window's entries by key, over its count, at the stored keys of `coarse`.
+template <class T>
+std::vector<T> window_sum_plainly(const ConvGeometry& geometry, const Lists<T>& fine, const Lists<T>& coarse,
+                                  const std::vector<int32_t>& count) {
+  const PlainGeometry g(geometry);
+  const auto slots = all_slots(fine);
+  std::vector<T> out(coarse.values.size(), from_accum<T>(0));
+  for (int64_t list = 0; list < coarse.batch * coarse.channels; ++list) {
+    for (int64_t i = 0, n = coarse.stored(list); i < n; ++i) {
+      const auto at = static_cast<size_t>(list * coarse.capacity + i);
+      Accum<T> sum = 0;
+      for (int64_t tap = 0; tap < g.taps; ++tap) {
+        const int64_t in = g.input_of(coarse.key(list, i), tap);
+        const int32_t slot = in < 0 ? -1 : slots[static_cast<size_t>(list)][static_cast<size_t>(in)];
+        if (slot >= 0) sum += fine.value(list, slot);
+      }
+      out[at] = from_accum<T>(count.empty() ? sum : sum / static_cast<Accum<T>>(count[at]));
+    }
+  }
+  return out;
+}
+
+// For each stored entry of `fine` the sum over the taps in row-major order of its windows' values over their counts.
+template <class T>
+std::vector<T> window_spread_plainly(const ConvGeometry& geometry, const Lists<T>& fine, const Lists<T>& coarse,
+                                     const std::vector<int32_t>& count) {
+  const PlainGeometry g(geometry);
+  const auto slots = all_slots(coarse);
+  std::vector<T> out(fine.values.size(), from_accum<T>(0));
+  for (int64_t list = 0; list < fine.batch * fine.channels; ++list) {
+    for (int64_t i = 0, n = fine.stored(list); i < n; ++i) {
+      Accum<T> sum = 0;
+      for (int64_t tap = 0; tap < g.taps; ++tap) {
+        const int64_t window = g.output_of(fine.key(list, i), tap);
+        const int32_t slot = window < 0 ? -1 : slots[static_cast<size_t>(list)][static_cast<size_t>(window)];
+        if (slot < 0) continue;
+        const auto divisor = count.empty() ? 1 : count[static_cast<size_t>(list * coarse.capacity + slot)];
+        sum += coarse.value(list, slot) / static_cast<Accum<T>>(divisor);
+      }
+      out[static_cast<size_t>(list * fine.capacity + i)] = from_accum<T>(sum);
+    }
+  }
+  return out;
+}
+
+// Entries of either list, added where both have one, cut by magnitude. `source` is the slot in x, `y_source` that in y.
+template <class T>
+Lists<T> add_plainly(const Lists<T>& x, const Lists<T>& y, int64_t out_capacity, std::vector<int32_t>* y_source) {
+  const auto x_slots = all_slots(x), y_slots = all_slots(y);
+  Lists<T> sum(x.batch, x.channels, out_capacity, x.volume);
+  y_source->assign(sum.keys.size(), -1);
+  for (size_t list = 0; list < x_slots.size(); ++list) {
+    const auto at = static_cast<int64_t>(list);
+    std::vector<Candidate<Accum<T>>> all;
+    for (size_t v = 0; v < x_slots[list].size(); ++v) {
+      const int32_t i = x_slots[list][v], j = y_slots[list][v];
+      if (i < 0 && j < 0) continue;
+      const Accum<T> value = i < 0 ? y.value(at, j) : j < 0 ? x.value(at, i) : x.value(at, i) + y.value(at, j);
+      all.push_back({static_cast<int32_t>(v), value, i});
+    }
+    write_list(sum, at, all, Rule::kMagnitude);
+    for (int64_t i = 0, n = sum.stored(at); i < n; ++i)
+      (*y_source)[list * static_cast<size_t>(out_capacity) + static_cast<size_t>(i)] =
+          y_slots[list][static_cast<size_t>(sum.key(at, i))];
+  }
+  return sum;
+}
+
 template <class T>
 Lists<T> from_dense_plainly(const DenseSizes& n, const std::vector<T>& x, Rule rule) {
   Lists<T> y(n.batch, n.channels, n.capacity, n.volume);

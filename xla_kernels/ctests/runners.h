@@ -8,7 +8,8 @@
 
 #include "direct/conv_grad.h"
 #include "direct/convert.h"
-#include "direct/pool.h"
+#include "direct/merge.h"
+#include "direct/windows.h"
 #include "lists.h"
 #include "oracle.h"
 
@@ -83,17 +84,64 @@ std::vector<T> run_kernel_grad(Pool& pool, const Problem<T>& p, const Lists<T>& 
   return out;
 }
 
-template <class T, class Pool>
-Lists<T> run_max_pool(Pool& pool, const ConvGeometry& g, const Lists<T>& x, int64_t out_capacity) {
+template <template <class> class Join, class T, class Pool>
+Lists<T> run_pool(Pool& pool, const ConvGeometry& g, const Lists<T>& x, int64_t out_capacity) {
   const PoolWindows windows(g);
   const PoolSizes n{x.batch, x.channels, x.capacity, out_capacity};
   int64_t bytes = 0;
   lay_out_pool<T>(windows, n, nullptr, &bytes);
   Workspace workspace(bytes);
   Lists<T> y(x.batch, x.channels, out_capacity, windows.out_volume());
-  pool_lists<Maximum, T>(pool, windows, n, x.keys.data(), x.values.data(), y.keys.data(), y.values.data(),
-                         y.found.data(), y.source.data(), workspace.data());
+  pool_lists<Join, T>(pool, windows, n, x.keys.data(), x.values.data(), y.keys.data(), y.values.data(), y.found.data(),
+                      y.source.data(), workspace.data());
   return y;
+}
+
+template <class T, class Pool>
+Lists<T> run_max_pool(Pool& pool, const ConvGeometry& g, const Lists<T>& x, int64_t out_capacity) {
+  return run_pool<Maximum, T>(pool, g, x, out_capacity);
+}
+
+template <class T, class Pool>
+std::vector<T> run_window_sum(Pool& pool, const ConvGeometry& g, const Lists<T>& fine, const Lists<T>& coarse,
+                              const std::vector<int32_t>& count) {
+  const ConvGrid grid(g);
+  const PoolSizes n{fine.batch, fine.channels, fine.capacity, coarse.capacity};
+  int64_t bytes = 0;
+  lay_out_windows<T>(grid, n, nullptr, &bytes);
+  Workspace workspace(bytes);
+  Lists<T> out(coarse.batch, coarse.channels, coarse.capacity, coarse.volume);
+  window_sum<T>(pool, grid, n, fine.keys.data(), fine.values.data(), coarse.keys.data(),
+                count.empty() ? nullptr : count.data(), out.values.data(), workspace.data());
+  return out.values;
+}
+
+template <class T, class Pool>
+std::vector<T> run_window_spread(Pool& pool, const ConvGeometry& g, const Lists<T>& fine, const Lists<T>& coarse,
+                                 const std::vector<int32_t>& count) {
+  const ConvGrid grid(g);
+  const PoolSizes n{fine.batch, fine.channels, fine.capacity, coarse.capacity};
+  int64_t bytes = 0;
+  lay_out_windows<T>(grid, n, nullptr, &bytes);
+  Workspace workspace(bytes);
+  Lists<T> out(fine.batch, fine.channels, fine.capacity, fine.volume);
+  window_spread<T>(pool, grid, n, fine.keys.data(), coarse.keys.data(), coarse.values.data(),
+                   count.empty() ? nullptr : count.data(), out.values.data(), workspace.data());
+  return out.values;
+}
+
+template <class T, class Pool>
+Lists<T> run_add(Pool& pool, const Lists<T>& x, const Lists<T>& y, int64_t out_capacity,
+                 std::vector<int32_t>* y_source) {
+  const MergeSizes n{x.batch, x.channels, x.capacity, y.capacity, out_capacity};
+  int64_t bytes = 0;
+  lay_out_merge<T>(n, nullptr, &bytes);
+  Workspace workspace(bytes);
+  Lists<T> sum(x.batch, x.channels, out_capacity, x.volume);
+  y_source->assign(sum.keys.size(), 0x5a5a5a5a);
+  add<T>(pool, n, x.volume, x.keys.data(), x.values.data(), y.keys.data(), y.values.data(), sum.keys.data(),
+         sum.values.data(), sum.found.data(), sum.source.data(), y_source->data(), workspace.data());
+  return sum;
 }
 
 template <class T, class Pool>
