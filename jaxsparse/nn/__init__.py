@@ -1,26 +1,40 @@
 """Flax NNX layers over the sparse containers.
 
-Activations are :class:`jaxsparse.direct.SparseTensor`; the layers without parameters also take dense channels-last
+Activations are :class:`jaxsparse.direct.SparseTensor`; the layers other than convolution also take dense channels-last
 arrays, so that one model definition serves a sparse network and its dense twin.
 """
 
+from jaxsparse.nn.batch_norm import BatchNorm
 from jaxsparse.nn.calibrate import calibrate
 from jaxsparse.nn.direct_conv import DirectConv
+from jaxsparse.nn.dropout import Dropout
 from jaxsparse.nn.functions import max_pool, relu, to_dense
+from jaxsparse.nn.leaky_relu import leaky_relu
 from jaxsparse.nn.masks import set_masks
+from jaxsparse.nn.merging import add, concat
+from jaxsparse.nn.pooling import avg_pool, global_avg_pool, global_max_pool, unpool
 from jaxsparse.nn.report import LayerReport, Report, report
 from jaxsparse.nn.variables import Density, PruningMask
 
 __all__ = [
+    "BatchNorm",
     "Density",
     "DirectConv",
+    "Dropout",
     "LayerReport",
     "PruningMask",
     "Report",
+    "add",
+    "avg_pool",
     "calibrate",
+    "concat",
+    "global_avg_pool",
+    "global_max_pool",
+    "leaky_relu",
     "max_pool",
     "relu",
     "report",
     "set_masks",
     "to_dense",
+    "unpool",
 ]

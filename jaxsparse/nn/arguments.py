@@ -1,0 +1,18 @@
+"""Arguments that may be sparse or dense."""
+
+from typing import Any, TypeVar
+
+import jax
+
+from jaxsparse import direct
+from jaxsparse._core.checks import expected
+
+Activation = TypeVar("Activation", direct.SparseTensor, jax.Array)
+
+
+def same_kind(function: str, name: str, x: Any, other_name: str, other: Any) -> None:
+    """Raises a ``TypeError`` where one is a ``SparseTensor`` and the other is not."""
+    sparse = isinstance(x, direct.SparseTensor)
+    if sparse != isinstance(other, direct.SparseTensor):
+        wording = f"{'a' if sparse else 'no'} direct.SparseTensor, as {name}"
+        raise TypeError(expected(function, other_name, wording, type(other).__name__))
