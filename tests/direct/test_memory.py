@@ -55,14 +55,44 @@ SIZES = {
 }
 
 
+WINDOW_SIZES = {
+    "spatial_shape": [4, 5],
+    "out_shape": [2, 3],
+    "window": [2, 2],
+    "strides": [2, 2],
+    "capacity": 4,
+    "out_capacity": 5,
+    "itemsize": 2,
+}
+SUM_SIZES = {"x_capacity": 3, "y_capacity": 4, "out_capacity": 5, "itemsize": 8}
+ALL_SIZES = {
+    **dict.fromkeys(("conv", "conv_at", "conv_input_grad", "conv_kernel_grad"), SIZES),
+    **dict.fromkeys(("max_pool", "avg_pool", "window_sum", "window_spread"), WINDOW_SIZES),
+    "add": SUM_SIZES,
+}
+
+
 @pytest.mark.core
-@pytest.mark.parametrize("op", ["conv", "conv_at", "conv_input_grad", "conv_kernel_grad"])
+@pytest.mark.parametrize("op", ALL_SIZES)
 def test_sizes_that_nobody_means_are_refused_or_counted(op):
-    assert xla_kernels.workspace_bytes(op, **SIZES) > 0
-    for name, good in SIZES.items():
+    sizes = ALL_SIZES[op]
+    assert xla_kernels.workspace_bytes(op, **sizes) > 0
+    for name, good in sizes.items():
         for bad in (0, -1, 2**31, 2**62, -(2**62)):
             value = [bad, *good[1:]] if isinstance(good, list) else bad
             try:
-                assert xla_kernels.workspace_bytes(op, **(SIZES | {name: value})) >= 0
+                assert xla_kernels.workspace_bytes(op, **(sizes | {name: value})) >= 0
             except (ValueError, TypeError) as error:
                 assert str(error), (name, bad)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("op", ["window_sum", "window_spread", "max_pool", "avg_pool"])
+def test_the_workspace_of_a_pooling_grows_with_the_entries(op):
+    def at(r):
+        shape = {"spatial_shape": [r] * 3, "out_shape": [r // 2] * 3}
+        slots = {"capacity": r * r, "out_capacity": r * r, "itemsize": 4}
+        return xla_kernels.workspace_bytes(op, **shape, window=[2] * 3, strides=[2] * 3, **slots)
+
+    assert at(512) < 64 * 2**20
+    assert at(1024) < 1.2 * 4 * at(512)
