@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
 
@@ -33,7 +34,10 @@ class Checkpoints:
             read_only=read_only,
             cleanup_tmp_directories=not read_only,
         )
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        handlers = {"state": ocp.StandardCheckpointHandler(), "run": ocp.JsonCheckpointHandler()}
+        self._manager = ocp.CheckpointManager(
+            folder.absolute(), options=options, item_handlers=handlers
+        )
 
     def save(self, step: int, state: State, position: Any, config: dict[str, Any]) -> None:
         """Writes a checkpoint unless there is one of this step.
@@ -79,13 +83,29 @@ class Checkpoints:
         return step, self.restore_state(step, state), run["position"]
 
     def restore_state(self, step: int, state: State) -> State:
-        """The state of one checkpoint, in the structure of ``state``."""
+        """The state of one checkpoint, in the structure of ``state``.
+
+        Raises:
+          UserError: the checkpoint holds other arrays than ``state``.
+        """
         shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, nnx.to_pure_dict(state))
+        # Before anything is read: Orbax leaves reads behind when it fails half-way.
+        self._check_fit(step, shapes)
         restored = self._manager.restore(
             step, args=ocp.args.Composite(state=ocp.args.StandardRestore(shapes))
         )["state"]
         nnx.replace_by_pure_dict(state, restored)
         return state
+
+    def _check_fit(self, step: int, shapes: Any) -> None:
+        held, wanted = _arrays(self._manager.item_metadata(step)["state"].tree), _arrays(shapes)
+        for name in sorted(held.keys() | wanted.keys()):
+            there, here = held.get(name, "nothing"), wanted.get(name, "nothing")
+            if there != here:
+                raise UserError(
+                    f"the checkpoint of step {step} does not fit the configuration: "
+                    f"{name} is {there} in it, the network has {here}"
+                )
 
     def config(self, step: int) -> dict[str, Any]:
         """The configuration that a checkpoint was trained with."""
@@ -101,6 +121,16 @@ class Checkpoints:
     def _run(self, step: int) -> dict[str, Any]:
         restored = self._manager.restore(step, args=ocp.args.Composite(run=ocp.args.JsonRestore()))
         return restored["run"]
+
+
+def _arrays(tree: Any) -> dict[str, str]:
+    """The arrays of a tree by their path, as ``0.hidden.bias``: dtype and shape, as ``float32[16]``."""
+    return {
+        ".".join(str(getattr(key, "key", key)) for key in path): (
+            f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
+        )
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+    }
 
 
 def _fixed(config: dict[str, Any]) -> dict[str, Any]:

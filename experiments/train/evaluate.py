@@ -73,13 +73,7 @@ def load_trained(
         model = build_model(config.model, dataset, seed=config.seed)
         optimizer = build_optimizer(config.optimizer, total_steps=1)  # for the state's structure
         compiled = make_steps(model, optimizer, config.seed)
-        try:
-            state = checkpoints.restore_state(step, compiled.state)
-        except ValueError as error:
-            reason = str(error).splitlines()[0]  # behind it comes a list of all parameters
-            raise UserError(
-                f"the checkpoint does not fit its configuration any more: {reason}"
-            ) from error
+        state = checkpoints.restore_state(step, compiled.state)
     return step, config, dataset, compiled, state
 
 

@@ -100,7 +100,10 @@ def test_evaluate(tmp_path, capsys):
             "an evaluation can change data., model., train.test_batch_size only",
         ),
         ([str(run), "model.hidde=1"], "did you mean 'model.hidden'?"),
-        ([str(run), "model.hidden=17"], "the checkpoint does not fit its configuration"),
+        (
+            [str(run), "model.hidden=17"],
+            "0.hidden.bias is float32[16] in it, the network has float32[17]",
+        ),
     ]:
         assert main(["evaluate", *arguments]) == 2
         error = capsys.readouterr().err
