@@ -17,6 +17,7 @@ from jax.experimental import sparse
 from jaxsparse import direct
 from jaxsparse.direct import SparseTensor
 from tests.argument_kit import KIT
+from tests.argument_kit_layers import KIT_LAYERS
 from tests.argument_layers import LAYERS
 from tests.argument_rows import (
     CAPACITY,
@@ -304,7 +305,7 @@ TO_BCOO = section("SparseTensor.to_bcoo", method("to_bcoo"), {}, *BAD_SELF)
 
 TABLE: list[Row] = [
     *CONV, *CONV_WORKSPACE, *MAX_POOL, *RELU, *KIT, *FROM_DENSE, *FROM_COORDS, *FROM_BCOO, *FROM_ENTRIES, *VALIDATE, *TO_DENSE,
-    *TO_BCOO, *LAYERS,
+    *TO_BCOO, *LAYERS, *KIT_LAYERS,
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from flax import nnx
 from jaxsparse import direct
 from jaxsparse._core.checks import expected
 from jaxsparse._core.entries import wide_dtype
+from jaxsparse.direct.tensor import check_tensor
 
 
 class BatchNorm(nnx.BatchNorm):
@@ -82,14 +83,17 @@ class BatchNorm(nnx.BatchNorm):
         """
         if not isinstance(x, direct.SparseTensor):
             return super().__call__(x, use_running_average, mask=mask)
+        check_tensor("BatchNorm", "x", x)
         if use_running_average is None:
             use_running_average = self.use_running_average
+        if mask is not None:
+            what = type(mask).__name__
+            raise ValueError(expected("BatchNorm", "mask", "None for this SparseTensor", what))
         for name, value, wanted in (
-            ("mask", mask, None),
             ("axis", self.axis, -1),
             ("the number of channels", x.channels, self.num_features),
         ):
-            if value is not wanted and value != wanted:
+            if value != wanted:
                 wording = f"{wanted} for this SparseTensor"
                 raise ValueError(expected("BatchNorm", name, wording, value))
         if use_running_average is None:

@@ -3,6 +3,7 @@
 import jax
 
 from jaxsparse import direct
+from jaxsparse._core import checks
 from jaxsparse.nn.arguments import Activation
 
 
@@ -16,6 +17,10 @@ def leaky_relu(x: Activation, slope: float = 0.01) -> Activation:
     Returns:
       The same kind as ``x``, of the same shape and capacity.
 
+    Raises:
+      TypeError: ``x`` is not of a floating point type, or ``slope`` is no number or traced.
+      ValueError: ``slope`` is not finite.
+
     >>> import jax.numpy as jnp
     >>> from jaxsparse import nn
     >>> nn.leaky_relu(jnp.array([-1.0, 2.0]), 0.5).tolist()
@@ -23,4 +28,5 @@ def leaky_relu(x: Activation, slope: float = 0.01) -> Activation:
     """
     if isinstance(x, direct.SparseTensor):
         return direct.leaky_relu(x, slope)
-    return jax.nn.leaky_relu(x, slope)
+    x = checks.float_array("leaky_relu", "x", x)
+    return jax.nn.leaky_relu(x, checks.number("leaky_relu", "slope", slope))

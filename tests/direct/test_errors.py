@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.core, pytest.mark.asan]
 # Where an error does not name the function itself.
 SPEAKERS = {
     "nn.DirectConv.__call__": ("DirectConv", "conv"),
+    "nn.BatchNorm.__call__": ("BatchNorm", "batch_norm", "batch_statistics"),
+    "nn.Dropout.__call__": ("Dropout", "dropout"),
     "models.OctNet3.__call__": ("OctNet3",),
     "models.OctNet3.activations": ("OctNet3",),
     "models.OctNet3.head": ("OctNet3", "to_dense"),
@@ -71,7 +73,8 @@ def public_functions():
                 assert "__init__" not in vars(public)
                 yield prefix + name, {"value", "metadata"}
                 continue
-            yield prefix + name, parameters_of(public, "__init__")
+            if "__init__" in vars(public):  # else it is flax's own
+                yield prefix + name, parameters_of(public, "__init__")
             for method, function in vars(public).items():
                 if inspect.isfunction(function) and (method[0] != "_" or method == "__call__"):
                     yield f"{prefix}{name}.{method}", parameters_of(public, method)
