@@ -10,6 +10,7 @@ from jaxsparse._core import checks, windows
 from jaxsparse._core.checks import expected
 from jaxsparse._core.derivatives import custom_vjp
 from jaxsparse._core.entries import SELECT
+from jaxsparse._core.reachable import reachable
 from jaxsparse.direct import _bilinear, _kernels
 from jaxsparse.direct._sums import channel_sum
 from jaxsparse.direct.tensor import SparseTensor, check_tensor
@@ -62,8 +63,9 @@ def conv(
 
     Raises:
       ValueError: a rank or shape does not fit, ``capacity`` and ``density`` are both given or 0, ``select`` is unknown,
-        a stride or dilation is below 1, the window is larger than the padded input, or the output has more than
-        2^31 - 1 voxels.
+        a stride or dilation is below 1, the window is larger than the padded input, the output has more than
+        2^31 - 1 voxels, more than 2^24 taps can meet the input, or the strides' product is above 2^20 for a kernel as
+        large as the strides.
       TypeError: ``x`` is no ``SparseTensor``, dtypes differ or are not floating point, or ``mask`` is not bool.
 
     Source: ILA-SCNN (Hackel et al.), direct sparse convolution, attention by k-selection, Eq. 3.
@@ -191,7 +193,18 @@ def _plan(
         volume=geometry.out_volume,
         bound=min(geometry.out_volume, channels * x.capacity * geometry.reach),
     )
-    return _Plan(_kernels.Convolve(geometry, slots, SELECT.index(select)), kernel, bias, mask)
+    geometry, taps = reachable(name, geometry)
+    static = _kernels.Convolve(geometry, slots, SELECT.index(select))
+    return _Plan(static, _part(kernel, taps), bias, _part(mask, taps))
+
+
+def _part(kernel: Any, taps: tuple[slice, ...]) -> Any:
+    shape = tuple(t.stop - t.start for t in taps)
+    if kernel is None or kernel.shape[: len(shape)] == shape:
+        return kernel
+    if isinstance(kernel, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct((*shape, *kernel.shape[len(shape) :]), kernel.dtype)
+    return kernel[taps]
 
 
 @custom_vjp(static=1)

@@ -104,7 +104,7 @@ class DirectConv(nnx.Module):
         out_features = checks.integer(name, "out_features", out_features, minimum=1)
         kernel_size = _kernel_size(kernel_size)
         windows.sliding(name, len(kernel_size), strides, padding, kernel_dilation)
-        capacities.check(name, capacity, density)
+        capacity, density = capacities.check(name, capacity, density)
         checks.one_of(name, "select", select, SELECT)
         if dtype is not None:
             checks.float_dtype(name, "dtype", dtype)

@@ -321,3 +321,16 @@ def test_selection_where_a_sample_of_places_misleads(rng):
         assert inside.sum() < 300
         x = entries((volume,), [[keys]], [[values]])
         assert_same(run(tensor(x)), oracle.conv(x, ONE, capacity=300))
+
+
+@pytest.mark.parametrize("dtype", [BF16, F16])
+def test_large_lists_of_narrow_types_block_by_block(dtype, rng):
+    """Responses wait in float32 for their selection: with large capacities one block of channels at a time."""
+    x = random_input(rng, 2, (150_000,), 1, 1e-4, dtype)
+    kernel = rng.normal(size=(3, 1, 33)).astype(dtype)
+    few, many = (plain(conv(x, kernel, capacity=slots)) for slots in (90, 140_000))
+    assert 0 < few.nnz.min() and few.nnz.max() <= 90
+    np.testing.assert_array_equal(many.nnz, few.nnz)
+    np.testing.assert_array_equal(many.keys[..., :90], few.keys)
+    assert_equal(many.values[..., :90], few.values)
+    assert not many.values[..., 90:].any()

@@ -33,6 +33,20 @@ def test_the_workspace_grows_with_a_slice_not_with_the_volume():
     assert max(at(512)) < 64 * 2**20
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_narrow_types_hold_one_block_of_channels_in_float32(dtype):
+    """Responses are selected in float32: 16 channels of one batch element at a time, whatever there are in all."""
+
+    def forward(channels, dtype):
+        kernel = jax.ShapeDtypeStruct((3, 3, 3, 1, channels), dtype)
+        x = like((128,) * 3, 1, 100, dtype=dtype)
+        return direct.conv_workspace(x, kernel, capacity=2**20).forward
+
+    for channels in (16, 64):
+        extra = forward(channels, dtype) - forward(channels, F32)
+        assert extra == pytest.approx(16 * 2**20 * 4, rel=0.01)
+
+
 def test_storage_at_512_cubed_is_two_thirds_of_64_bit_keys():
     """Table 1: 8 bytes an entry in float32, where 64-bit keys take 12."""
     capacity = 512**2

@@ -29,11 +29,12 @@ template <class A>
 struct ConvLayout {
   std::vector<FilterBlock<A>> blocks;
   std::vector<EntryList<A>> entries;  // [concurrency][in]
-  A* values = nullptr;                // [concurrency][out][out_capacity] when the storage type is narrower
-  OutputJob<A>* jobs = nullptr;       // [concurrency][blocks]
+  A* values = nullptr;                // [jobs_together][lanes][out_capacity] when the storage type is narrower
+  OutputJob<A>* jobs = nullptr;       // [jobs_together]
   std::vector<Tile<A>> tiles_of_workers;
   CommitScratch<A> commit;
-  int64_t concurrency = 1;
+  int64_t concurrency = 1;    // batch elements whose entries are placed together
+  int64_t jobs_together = 1;  // a job is one of them and a block
   int lanes = 8;
   int64_t tile_size = 0, tiles = 0;
   int64_t bytes = 0;
@@ -63,8 +64,14 @@ ConvLayout<Accum<T>> lay_out_conv(const ConvGrid& grid, const ConvSizes& n, void
   for (int w = 0; w < kMaxWorkers; ++w)
     out.tiles_of_workers.push_back(take_tile<A>(arena, out.tile_size, out.lanes, taps));
   if (commits) {
-    if (kWidens) out.values = arena.take<A>(out.concurrency * n.out_channels * n.out_capacity);
-    out.jobs = arena.take<OutputJob<A>>(out.concurrency * static_cast<int64_t>(out.blocks.size()));
+    out.jobs_together = out.concurrency * static_cast<int64_t>(out.blocks.size());
+    if (kWidens) {
+      const int64_t each = out.lanes * n.out_capacity;
+      out.jobs_together =
+          std::clamp<int64_t>((int64_t{8} << 20) / (each * static_cast<int64_t>(sizeof(A))), 1, out.jobs_together);
+      out.values = arena.take<A>(out.jobs_together * each);
+    }
+    out.jobs = arena.take<OutputJob<A>>(out.jobs_together);
     out.commit = take_commit_scratch<A>(arena, n.out_capacity, out.lanes, out.tiles);
   }
   out.bytes = arena.bytes();
@@ -96,27 +103,31 @@ void finish_list(int32_t* keys, T* values, const Accum<T>* computed, int64_t sto
   std::memset(static_cast<void*>(values + stored), 0, sizeof(T) * static_cast<size_t>(capacity - stored));
 }
 
-// What run_jobs asks of a convolution: job j is batch element j / blocks, block j % blocks.
+// What run_jobs asks of a convolution: job j, counted from `first_job`, is batch element j / blocks, block j % blocks.
 template <class A>
 class ConvSource {
  public:
-  ConvSource(const ConvGrid& grid, const ConvLayout<A>& layout, int64_t in_channels, Tile<A>& tile)
-      : layout_(layout), in_channels_(in_channels), tile_(tile), accumulator_(grid, tile, layout.lanes) {}
+  ConvSource(const ConvGrid& grid, const ConvLayout<A>& layout, int64_t in_channels, int64_t first_job, Tile<A>& tile)
+      : layout_(layout),
+        in_channels_(in_channels),
+        first_job_(first_job),
+        tile_(tile),
+        accumulator_(grid, tile, layout.lanes) {}
 
   CellList compute(int64_t job, int64_t tile) {
     const auto blocks = static_cast<int64_t>(layout_.blocks.size());
-    return accumulator_.accumulate(block(job), layout_.entries.data() + job / blocks * in_channels_, in_channels_,
-                                   tile * layout_.tile_size, ops(job));
+    return accumulator_.accumulate(block(job), layout_.entries.data() + (first_job_ + job) / blocks * in_channels_,
+                                   in_channels_, tile * layout_.tile_size, ops(job));
   }
   const LaneOps<A>& ops(int64_t job) const { return lane_ops<A>(block(job).lanes); }
   A* cells() const { return tile_.cells; }
 
  private:
   const FilterBlock<A>& block(int64_t job) const {
-    return layout_.blocks[static_cast<size_t>(job) % layout_.blocks.size()];
+    return layout_.blocks[static_cast<size_t>(first_job_ + job) % layout_.blocks.size()];
   }
   const ConvLayout<A>& layout_;
-  int64_t in_channels_;
+  int64_t in_channels_, first_job_;
   Tile<A>& tile_;
   TileAccumulator<A> accumulator_;
 };
@@ -139,35 +150,43 @@ void conv_forward(Pool& pool, const ConvGrid& grid, const ConvSizes& n, const in
     const int64_t at = first * n.in_channels * n.capacity;
     place_lists<T>(pool, layout.entries.data(), together * n.in_channels, grid, x_keys + at, x_values + at, n.capacity);
 
-    const auto channel_values = [&](int64_t b, int64_t oc) -> A* {
-      if constexpr (std::is_same_v<T, A>)
-        return y_values + ((first + b) * n.out_channels + oc) * n.out_capacity;
-      else
-        return layout.values + (b * n.out_channels + oc) * n.out_capacity;
-    };
-    for (int64_t j = 0; j < together * blocks; ++j) {
-      const FilterBlock<A>& block = layout.blocks[static_cast<size_t>(j % blocks)];
-      OutputJob<A>& job = layout.jobs[j];
-      job.keys = y_keys + ((first + j / blocks) * n.out_channels + block.first) * n.out_capacity;
-      job.values = channel_values(j / blocks, block.first);
-      job.capacity = n.out_capacity;
-      job.channels = static_cast<int>(block.channels);
-      job.rule = {block.bias, nullptr, lane_mask(block.channels), rule};
-    }
-    run_jobs<A>(pool, layout.jobs, together * blocks, layout.tiles, layout.commit, [&](int worker) {
-      return ConvSource<A>(grid, layout, n.in_channels, layout.tiles_of_workers[static_cast<size_t>(worker)]);
-    });
+    for (int64_t first_job = 0; first_job < together * blocks; first_job += layout.jobs_together) {
+      const int64_t jobs = std::min(layout.jobs_together, together * blocks - first_job);
+      const auto first_channel = [&](int64_t j) {  // of job j, in the output
+        return (first + (first_job + j) / blocks) * n.out_channels + (first_job + j) % blocks * 16;
+      };
+      const auto lane_values = [&](int64_t j, int64_t lane) -> A* {
+        if constexpr (std::is_same_v<T, A>)
+          return y_values + (first_channel(j) + lane) * n.out_capacity;
+        else
+          return layout.values + (j * layout.lanes + lane) * n.out_capacity;
+      };
+      for (int64_t j = 0; j < jobs; ++j) {
+        const FilterBlock<A>& block = layout.blocks[static_cast<size_t>((first_job + j) % blocks)];
+        OutputJob<A>& job = layout.jobs[j];
+        job.keys = y_keys + first_channel(j) * n.out_capacity;
+        job.values = lane_values(j, 0);
+        job.capacity = n.out_capacity;
+        job.channels = static_cast<int>(block.channels);
+        job.rule = {block.bias, nullptr, lane_mask(block.channels), rule};
+      }
+      run_jobs<A>(pool, layout.jobs, jobs, layout.tiles, layout.commit, [&](int worker) {
+        return ConvSource<A>(grid, layout, n.in_channels, first_job,
+                             layout.tiles_of_workers[static_cast<size_t>(worker)]);
+      });
 
-    const int64_t finish_grain = std::max<int64_t>(1, 16384 / n.out_capacity);
-    parallel_for(pool, together * n.out_channels, finish_grain, [&](int64_t i, int) {
-      const int64_t b = i / n.out_channels, oc = i % n.out_channels;
-      const OutputJob<A>& job = layout.jobs[b * blocks + oc / 16];
-      const int lane = static_cast<int>(oc % 16);
-      y_found[first * n.out_channels + i] = static_cast<int32_t>(job.found[lane]);
-      const int64_t at = (first * n.out_channels + i) * n.out_capacity;
-      finish_list<T>(y_keys + at, y_values + at, channel_values(b, oc), job.stored(lane), n.out_capacity,
-                     grid.out_volume());
-    });
+      const int64_t finish_grain = std::max<int64_t>(1, 16384 / n.out_capacity);
+      parallel_for(pool, jobs * layout.lanes, finish_grain, [&](int64_t i, int) {
+        const int64_t j = i / layout.lanes;
+        const auto lane = static_cast<int>(i % layout.lanes);
+        const OutputJob<A>& job = layout.jobs[j];
+        if (lane >= job.channels) return;
+        const int64_t channel = first_channel(j) + lane, at = channel * n.out_capacity;
+        y_found[channel] = static_cast<int32_t>(job.found[lane]);
+        finish_list<T>(y_keys + at, y_values + at, lane_values(j, lane), job.stored(lane), n.out_capacity,
+                       grid.out_volume());
+      });
+    }
   }
 }
 

@@ -39,6 +39,13 @@ struct EntryList {
     return low;
   }
 
+  // Whether no entry of class c lies in cells [a, b), nor in the rest of their buckets.
+  bool none_near(const ConvGrid& grid, int cls, int64_t a, int64_t b) const {
+    const int32_t* buckets = table + cls * grid.buckets();
+    const auto bucket = [&](int64_t x) { return std::clamp<int64_t>(x, 0, grid.cells()) >> grid.bucket_shift(); };
+    return buckets[bucket(a)] == buckets[std::min(bucket(b) + 1, grid.buckets() - 1)];
+  }
+
   // About how many entries of class c lie in cells [a, b): whole buckets.
   int64_t count_about(const ConvGrid& grid, int cls, int64_t a, int64_t b) const {
     const int32_t* buckets = table + cls * grid.buckets();

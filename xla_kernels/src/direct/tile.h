@@ -145,6 +145,10 @@ class TileAccumulator {
                      bool* exact) {
     const LiveTap* live = block.live + ic * block.taps;
     const int32_t count = block.live_count[ic];
+    if (count == 0) return 0;
+    const auto offset = [&](int32_t i) { return grid_.taps()[static_cast<size_t>(live[i].tap)].offset; };
+    // In a single class offsets rise with the taps.
+    if (grid_.classes() == 1 && e.none_near(grid_, 0, begin + offset(0), end + offset(count - 1))) return 0;
     int64_t spans = 0;
     for (int32_t i = 0, groups = 0; i < count;) {
       const int32_t g = live[i].group;
@@ -161,7 +165,7 @@ class TileAccumulator {
       span.n = range.to - range.from;
       span.taps = 0;
       for (; i < count && live[i].group == g && span.taps < Span<A>::kTaps; ++i) {
-        span.shift[span.taps] = -grid_.taps()[static_cast<size_t>(live[i].tap)].offset - begin;
+        span.shift[span.taps] = -offset(i) - begin;
         span.weight[span.taps] = block.weights(ic, live[i].tap);
         span.live[span.taps++] = live[i].lanes;
         *exact |= !e.finite && live[i].lanes != lane_mask(block.channels);
