@@ -93,8 +93,16 @@ def test_input_is_stored_whole_unless_bounded():
     ("data", "model", "message"),
     [
         ({"kind": "solids"}, {"kind": "octnet3_24"}, "octnet3_24 is for square images"),
-        ({"kind": "solids"}, {"kind": "octnet3", "preset": "imagenet"}, "'imagenet' is no preset"),
-        ({"kind": "solids"}, {"kind": "octnet3", "densities": [0.1]}, "needs one density for each"),
+        (
+            {"kind": "solids"},
+            {"kind": "octnet3", "preset": "imagenet"},
+            "got 'imagenet', which is none",
+        ),
+        (
+            {"kind": "solids"},
+            {"kind": "octnet3", "densities": [0.1]},
+            "must be a sequence of 3 densities",
+        ),
         ({"kind": "solids", "resolution": 20}, {"kind": "octnet3"}, "not in Table 4"),
     ],
 )

@@ -153,7 +153,7 @@ def test_report_without_an_input(rng):
 
 def test_observer_does_not_outlive_an_error():
     layer = nn.DirectConv(1, 2, (3, 3), rngs=nnx.Rngs(0))
-    with pytest.raises(TypeError, match=r"expects a direct\.SparseTensor"):
+    with pytest.raises(TypeError, match=r"must be a direct\.SparseTensor"):
         measurer(layer)(jnp.ones((1, 4, 4, 1)))
     layer(direct.SparseTensor.from_dense(jnp.ones((1, 4, 4, 1)), density=1.0))
 
@@ -180,7 +180,7 @@ def test_layers_without_a_mask_keep_theirs():
     nn.set_masks(net, masks)
     assert net.first.mask[...].all() and not net.blocks[0].mask[...].all()
     del masks["blocks"]
-    with pytest.raises(ValueError, match="found no mask"):
+    with pytest.raises(ValueError, match="masks must be a tree with a mask"):
         nn.set_masks(net, masks)
 
 
