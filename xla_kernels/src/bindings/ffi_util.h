@@ -3,11 +3,14 @@
 // bounds whoever calls.
 #pragma once
 
+#include <array>
 #include <initializer_list>
 #include <limits>
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include "../core/dtype.h"
@@ -17,6 +20,37 @@
 namespace jaxsparse {
 
 namespace ffi = ::xla::ffi;
+
+// The binding that a handler's parameters spell out: the thread pool, operands and results of any dtype, and one
+// attribute for each name, all in their order.
+template <size_t i, class... Parameters, class Binding, size_t attributes>
+auto bind_parameters(Binding&& before, const std::array<const char*, attributes>& names) {
+  const auto bind_one = [&] {
+    constexpr size_t kFirstAttribute = sizeof...(Parameters) - attributes;
+    using Parameter = std::tuple_element_t<i, std::tuple<Parameters...>>;
+    if constexpr (i >= kFirstAttribute)
+      return std::move(before).template Attr<Parameter>(names[i - kFirstAttribute]);
+    else if constexpr (std::is_same_v<Parameter, ffi::ThreadPool>)
+      return std::move(before).template Ctx<Parameter>();
+    else if constexpr (std::is_same_v<Parameter, ffi::AnyBuffer>)
+      return std::move(before).template Arg<Parameter>();
+    else
+      return std::move(before).template Ret<ffi::AnyBuffer>();
+  };
+  if constexpr (i + 1 == sizeof...(Parameters))
+    return bind_one();
+  else
+    return bind_parameters<i + 1, Parameters...>(bind_one(), names);
+}
+template <class... Parameters, class... Names>
+auto bind(ffi::Error (*)(Parameters...), Names... attributes) {
+  return bind_parameters<0, Parameters...>(ffi::Ffi::Bind(), std::array<const char*, sizeof...(Names)>{attributes...});
+}
+
+// Defines the handler of handlers.h: its function, then the names of its attributes.
+#define JAXSPARSE_HANDLER(symbol, ...) \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(symbol, JAXSPARSE_FIRST(__VA_ARGS__, ), ::jaxsparse::bind(__VA_ARGS__))
+#define JAXSPARSE_FIRST(first, ...) first
 
 inline void require(bool ok, const char* what) {
   if (!ok) throw std::invalid_argument(what);

@@ -77,28 +77,8 @@ ffi::Error ChannelAffine(ffi::ThreadPool threads, ffi::AnyBuffer keys, ffi::AnyB
 }
 
 }  // namespace
+
+JAXSPARSE_HANDLER(JaxsparseDirectChannelDot, ChannelDot, "volume");
+JAXSPARSE_HANDLER(JaxsparseDirectChannelAffine, ChannelAffine, "volume");
+
 }  // namespace jaxsparse
-
-using xla::ffi::AnyBuffer;
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectChannelDot, jaxsparse::ChannelDot,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<int64_t>("volume"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectChannelAffine, jaxsparse::ChannelAffine,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<int64_t>("volume"));

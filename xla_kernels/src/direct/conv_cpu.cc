@@ -157,74 +157,12 @@ ffi::Error ConvKernelGrad(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::A
 }
 
 }  // namespace
+
+JAXSPARSE_HANDLER(JaxsparseDirectConv, Conv, "spatial_shape", "out_shape", "strides", "padding", "dilation", "select");
+JAXSPARSE_HANDLER(JaxsparseDirectConvAt, ConvAt, "spatial_shape", "out_shape", "strides", "padding", "dilation");
+JAXSPARSE_HANDLER(JaxsparseDirectConvInputGrad, ConvInputGrad, "spatial_shape", "out_shape", "strides", "padding",
+                  "dilation");
+JAXSPARSE_HANDLER(JaxsparseDirectConvKernelGrad, ConvKernelGrad, "spatial_shape", "out_shape", "strides", "padding",
+                  "dilation");
+
 }  // namespace jaxsparse
-
-using jaxsparse::ffi::AnyBuffer;
-using SizeList = jaxsparse::ffi::Span<const int64_t>;
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectConv, jaxsparse::Conv,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<SizeList>("spatial_shape")
-                                  .Attr<SizeList>("out_shape")
-                                  .Attr<SizeList>("strides")
-                                  .Attr<SizeList>("padding")
-                                  .Attr<SizeList>("dilation")
-                                  .Attr<int64_t>("select"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectConvAt, jaxsparse::ConvAt,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<SizeList>("spatial_shape")
-                                  .Attr<SizeList>("out_shape")
-                                  .Attr<SizeList>("strides")
-                                  .Attr<SizeList>("padding")
-                                  .Attr<SizeList>("dilation"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectConvInputGrad, jaxsparse::ConvInputGrad,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<SizeList>("spatial_shape")
-                                  .Attr<SizeList>("out_shape")
-                                  .Attr<SizeList>("strides")
-                                  .Attr<SizeList>("padding")
-                                  .Attr<SizeList>("dilation"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectConvKernelGrad, jaxsparse::ConvKernelGrad,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<SizeList>("spatial_shape")
-                                  .Attr<SizeList>("out_shape")
-                                  .Attr<SizeList>("strides")
-                                  .Attr<SizeList>("padding")
-                                  .Attr<SizeList>("dilation"));

@@ -67,24 +67,9 @@ ffi::Error GatherDense(ffi::ThreadPool threads, ffi::AnyBuffer keys, ffi::AnyBuf
 }
 
 }  // namespace
+
+JAXSPARSE_HANDLER(JaxsparseDirectFromDense, FromDense, "select");
+JAXSPARSE_HANDLER(JaxsparseDirectToDense, ToDense);
+JAXSPARSE_HANDLER(JaxsparseDirectGatherDense, GatherDense);
+
 }  // namespace jaxsparse
-
-using xla::ffi::AnyBuffer;
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectFromDense, jaxsparse::FromDense,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<int64_t>("select"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    JaxsparseDirectToDense, jaxsparse::ToDense,
-    xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>().Arg<AnyBuffer>().Arg<AnyBuffer>().Ret<AnyBuffer>());
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    JaxsparseDirectGatherDense, jaxsparse::GatherDense,
-    xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>().Arg<AnyBuffer>().Arg<AnyBuffer>().Ret<AnyBuffer>());

@@ -103,44 +103,11 @@ ffi::Error ChannelSum(ffi::ThreadPool threads, ffi::AnyBuffer keys, ffi::AnyBuff
 }
 
 }  // namespace
+
+JAXSPARSE_HANDLER(JaxsparseDirectRelu, Relu, "volume");
+JAXSPARSE_HANDLER(JaxsparseDirectMaskedScale, MaskedScale, "volume");
+JAXSPARSE_HANDLER(JaxsparseDirectTake, Take);
+JAXSPARSE_HANDLER(JaxsparseDirectPutAdd, PutAdd);
+JAXSPARSE_HANDLER(JaxsparseDirectChannelSum, ChannelSum, "volume");
+
 }  // namespace jaxsparse
-
-using xla::ffi::AnyBuffer;
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectRelu, jaxsparse::Relu,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<int64_t>("volume"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectMaskedScale, jaxsparse::MaskedScale,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<int64_t>("volume"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    JaxsparseDirectTake, jaxsparse::Take,
-    xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>().Arg<AnyBuffer>().Arg<AnyBuffer>().Ret<AnyBuffer>());
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectPutAdd, jaxsparse::PutAdd,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>());
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    JaxsparseDirectChannelSum, jaxsparse::ChannelSum,
-    xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>().Arg<AnyBuffer>().Arg<AnyBuffer>().Ret<AnyBuffer>().Attr<int64_t>(
-        "volume"));

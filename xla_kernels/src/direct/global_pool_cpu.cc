@@ -71,27 +71,9 @@ ffi::Error GlobalAvgPoolGrad(ffi::ThreadPool threads, ffi::AnyBuffer keys, ffi::
 }
 
 }  // namespace
+
+JAXSPARSE_HANDLER(JaxsparseDirectGlobalMaxPool, GlobalMaxPool, "volume");
+JAXSPARSE_HANDLER(JaxsparseDirectGlobalAvgPool, GlobalAvgPool, "volume");
+JAXSPARSE_HANDLER(JaxsparseDirectGlobalAvgPoolGrad, GlobalAvgPoolGrad, "volume");
+
 }  // namespace jaxsparse
-
-using xla::ffi::AnyBuffer;
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectGlobalMaxPool, jaxsparse::GlobalMaxPool,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<int64_t>("volume"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    JaxsparseDirectGlobalAvgPool, jaxsparse::GlobalAvgPool,
-    xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>().Arg<AnyBuffer>().Arg<AnyBuffer>().Ret<AnyBuffer>().Attr<int64_t>(
-        "volume"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    JaxsparseDirectGlobalAvgPoolGrad, jaxsparse::GlobalAvgPoolGrad,
-    xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>().Arg<AnyBuffer>().Arg<AnyBuffer>().Ret<AnyBuffer>().Attr<int64_t>(
-        "volume"));

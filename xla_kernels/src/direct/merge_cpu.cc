@@ -38,21 +38,7 @@ ffi::Error Add(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::AnyBuffer x_
 }
 
 }  // namespace
+
+JAXSPARSE_HANDLER(JaxsparseDirectAdd, Add, "volume");
+
 }  // namespace jaxsparse
-
-using xla::ffi::AnyBuffer;
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectAdd, jaxsparse::Add,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<int64_t>("volume"));

@@ -106,65 +106,10 @@ ffi::Error WindowSpread(ffi::ThreadPool threads, ffi::AnyBuffer fine_keys, ffi::
 }
 
 }  // namespace
+
+JAXSPARSE_HANDLER(JaxsparseDirectMaxPool, PoolLists<Maximum>, "spatial_shape", "out_shape", "window", "strides");
+JAXSPARSE_HANDLER(JaxsparseDirectAvgPool, PoolLists<Mean>, "spatial_shape", "out_shape", "window", "strides");
+JAXSPARSE_HANDLER(JaxsparseDirectWindowSum, WindowSum, "spatial_shape", "out_shape", "window", "strides");
+JAXSPARSE_HANDLER(JaxsparseDirectWindowSpread, WindowSpread, "spatial_shape", "out_shape", "window", "strides");
+
 }  // namespace jaxsparse
-
-using xla::ffi::AnyBuffer;
-using SizeList = xla::ffi::Span<const int64_t>;
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectMaxPool, jaxsparse::PoolLists<jaxsparse::Maximum>,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<SizeList>("spatial_shape")
-                                  .Attr<SizeList>("out_shape")
-                                  .Attr<SizeList>("window")
-                                  .Attr<SizeList>("strides"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectAvgPool, jaxsparse::PoolLists<jaxsparse::Mean>,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<SizeList>("spatial_shape")
-                                  .Attr<SizeList>("out_shape")
-                                  .Attr<SizeList>("window")
-                                  .Attr<SizeList>("strides"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectWindowSum, jaxsparse::WindowSum,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<SizeList>("spatial_shape")
-                                  .Attr<SizeList>("out_shape")
-                                  .Attr<SizeList>("window")
-                                  .Attr<SizeList>("strides"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(JaxsparseDirectWindowSpread, jaxsparse::WindowSpread,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Arg<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Ret<AnyBuffer>()
-                                  .Attr<SizeList>("spatial_shape")
-                                  .Attr<SizeList>("out_shape")
-                                  .Attr<SizeList>("window")
-                                  .Attr<SizeList>("strides"));
