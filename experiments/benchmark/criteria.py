@@ -54,7 +54,8 @@ _HEADLINE = {"resolution": 256, "in_channels": 1, "out_channels": 8}
 
 
 def _peers(row: Row) -> set[str]:
-    return {timing["peer"] for timing in row["dense"].values()}
+    """Who took part; who died trying did."""
+    return {entry["peer"] for entry in [*row["dense"].values(), *row["failed"].values()]}
 
 
 def _pick(rows: list[Row], **wanted: Any) -> list[Row]:

@@ -12,7 +12,10 @@ from jax import lax
 from experiments.benchmark.cases import Group
 from experiments.benchmark.timing import Call
 
-PEERS = ("xla", "torch")
+LAYOUTS = {
+    "xla": ("xla NDHWC", "xla NCDHW"),
+    "torch": ("torch contiguous", "torch channels_last_3d"),
+}
 
 
 def available_peers(wanted: Sequence[str]) -> list[str]:
@@ -20,16 +23,19 @@ def available_peers(wanted: Sequence[str]) -> list[str]:
     return [peer for peer in wanted if peer == "xla" or importlib.util.find_spec(peer)]
 
 
-def prepare(peer: str, group: Group, x: np.ndarray, weights: np.ndarray) -> dict[str, Call]:
-    """Both layouts of a peer, by name.
+def prepare(
+    peer: str, group: Group, x: np.ndarray, weights: np.ndarray, layouts: Sequence[str]
+) -> dict[str, Call]:
+    """Layouts of a peer, by name.
 
     Args:
       peer: ``"xla"`` or ``"torch"``.
       group: what to compute.
       x: float32 ``[1, r, r, r, in]``.
       weights: float32 ``[3, 3, 3, in, out]``.
+      layouts: those of ``LAYOUTS[peer]`` to prepare.
     """
-    return _PREPARE[peer](group, x, weights)
+    return {layout: _PREPARE[peer](group, layout, x, weights) for layout in layouts}
 
 
 def dense_bytes(group: Group) -> int:
@@ -44,19 +50,16 @@ def xla_convolution(x: jax.Array, weights: jax.Array) -> jax.Array:
     )
 
 
-def _xla(group: Group, x: np.ndarray, weights: np.ndarray) -> dict[str, Call]:
-    calls: dict[str, Call] = {}
-    layouts = {
+def _xla(group: Group, layout: str, x: np.ndarray, weights: np.ndarray) -> Call:
+    dimensions, image, kernel = {
         "xla NDHWC": (("NDHWC", "DHWIO", "NDHWC"), x, weights),
         "xla NCDHW": (
             ("NCDHW", "OIDHW", "NCDHW"),
             np.moveaxis(x, -1, 1),
             np.moveaxis(weights, (-1, -2), (0, 1)),
         ),
-    }
-    for name, (dimensions, image, kernel) in layouts.items():
-        calls[name] = _xla_call(group, dimensions, jnp.array(image), jnp.array(kernel))
-    return calls
+    }[layout]
+    return _xla_call(group, dimensions, jnp.array(image), jnp.array(kernel))
 
 
 def _xla_call(group: Group, dimensions: tuple[str, str, str], x: jax.Array, w: jax.Array) -> Call:
@@ -77,23 +80,21 @@ def _xla_call(group: Group, dimensions: tuple[str, str, str], x: jax.Array, w: j
     return lambda: jax.block_until_ready(both(x, w, cotangent))
 
 
-def _torch(group: Group, x: np.ndarray, weights: np.ndarray) -> dict[str, Call]:
+def _torch(group: Group, layout: str, x: np.ndarray, weights: np.ndarray) -> Call:
     import torch  # pyright: ignore[reportMissingImports]
 
-    calls: dict[str, Call] = {}
-    for name, memory_format in (
-        ("torch contiguous", torch.contiguous_format),
-        ("torch channels_last_3d", torch.channels_last_3d),
-    ):
+    memory_format = {
+        "torch contiguous": torch.contiguous_format,
+        "torch channels_last_3d": torch.channels_last_3d,
+    }[layout]
 
-        def tensor(array: np.ndarray, layout: Any = memory_format) -> Any:
-            copy = torch.from_numpy(np.ascontiguousarray(array)).clone()
-            return copy.contiguous(memory_format=layout)
+    def tensor(array: np.ndarray) -> Any:
+        copy = torch.from_numpy(np.ascontiguousarray(array)).clone()
+        return copy.contiguous(memory_format=memory_format)
 
-        image = tensor(np.moveaxis(x, -1, 1))
-        kernel = tensor(np.moveaxis(weights, (-1, -2), (0, 1)))
-        calls[name] = _torch_call(group, image, kernel, memory_format)
-    return calls
+    image = tensor(np.moveaxis(x, -1, 1))
+    kernel = tensor(np.moveaxis(weights, (-1, -2), (0, 1)))
+    return _torch_call(group, image, kernel, memory_format)
 
 
 def _torch_call(group: Group, x: Any, w: Any, memory_format: Any) -> Call:
@@ -115,7 +116,7 @@ def _torch_call(group: Group, x: Any, w: Any, memory_format: Any) -> Call:
     return lambda: torch.autograd.grad(convolve(), (x, w), cotangent)
 
 
-_PREPARE: dict[str, Callable[[Group, np.ndarray, np.ndarray], dict[str, Call]]] = {
+_PREPARE: dict[str, Callable[[Group, str, np.ndarray, np.ndarray], Call]] = {
     "xla": _xla,
     "torch": _torch,
 }

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmark import dense_side, sparse_side
+from experiments.benchmark import dense_side, probe, sparse_side
 from experiments.benchmark.cases import Case, Group
 from experiments.benchmark.timing import Call, Effort, Timing, alternate
 from experiments.errors import UserError
@@ -46,10 +46,13 @@ def measure_group(
     image = np.random.default_rng(4).normal(size=(1, *(group.resolution,) * 3, group.channels[0]))
     weights = np.asarray(sparse_side.kernel(group))
     families: dict[str, str] = {}
+    failed: dict[str, dict[str, str]] = {}
     for peer in peers:
-        layouts = dense_side.prepare(peer, group, image.astype(np.float32), weights)
-        families |= dict.fromkeys(layouts, peer)
-        calls |= layouts
+        failures = probe.failures(peer, group)
+        failed |= {layout: {"peer": peer, "why": why} for layout, why in failures.items()}
+        able = [layout for layout in dense_side.LAYOUTS[peer] if layout not in failures]
+        calls |= dense_side.prepare(peer, group, image.astype(np.float32), weights, able)
+        families |= dict.fromkeys(able, peer)
     del image
     timings = alternate(calls, effort, cold=cold, rivals=families)
 
@@ -57,7 +60,8 @@ def measure_group(
         name: dataclasses.asdict(timings[name]) | {"peer": peer} for name, peer in families.items()
     }
     return [
-        _row(group, case, side, timings[str(case)], dense, ceilings) for case, side in sides.items()
+        _row(group, case, side, timings[str(case)], dense, ceilings) | {"failed": failed}
+        for case, side in sides.items()
     ]
 
 

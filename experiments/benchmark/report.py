@@ -171,21 +171,27 @@ def _all_rows(rows: list[Row]) -> str:
     ]
     for row in sorted(rows, key=lambda row: [row[name] for name in KEY]):
         median = row["jaxsparse"]["median"]
-        peers = peer_ratios(row)
         lines.append(
             f"| {row['passes']} | {row['in_channels']} -> {row['out_channels']} | {row['resolution']} "
             f"| {row['points']} | {row['filter_density']:g} | {row['selection']} "
-            f"| {_number(peers.get('xla'))} | {_number(peers.get('torch'))} | {row['fastest_dense'] or '-'} "
+            f"| {_peer(row, 'xla')} | {_peer(row, 'torch')} | {row['fastest_dense'] or '-'} "
             f"| {row['jaxsparse']['cold'] / median:.0f} calls | {row['entries_in']} | {row['responses_found']} "
             f"| {100 * row['kept_share']:.0f} % | {row['multiply_adds']:.2e} "
             f"| {100 * row['share_of_matrix_rate']:.1f} % | {100 * row['share_of_copy_bandwidth']:.1f} % "
             f"| {row['bytes_held'] / row['dense_bytes']:.4f} | {row['workspace_bytes'] / 2**20:.1f} |"
         )
     return (
-        "`to XLA`, `to torch`: how many times faster than that peer's better layout. `cold`: the first call, "
+        "`to XLA`, `to torch`: how many times faster than that peer's better layout; *died*: it cannot run this row on "
+        "this machine\n(out of memory). `cold`: the first call, "
         "compilation included,\nin calls. `responses`: of the fullest channel. There is no map building beside the "
         "call itself.\n\n" + "\n".join(lines)
     )
+
+
+def _peer(row: Row, peer: str) -> str:
+    ratio = peer_ratios(row).get(peer)
+    died = any(entry["peer"] == peer for entry in row["failed"].values())
+    return "*died*" if ratio is None and died else _number(ratio)
 
 
 def _number(value: float | None) -> str:

@@ -28,6 +28,8 @@ class Results:
         data = json.loads(path.read_text()) if path.exists() else {}
         self.runs: dict[str, Any] = data.get("runs", {})
         self.rows: list[dict[str, Any]] = data.get("rows", [])
+        for row in self.rows:
+            row.setdefault("failed", {})  # rows from before failures were recorded had none
         self.table1: dict[str, Any] | None = data.get("table1")
 
     def begin_run(self, circumstances: dict[str, Any]) -> str:

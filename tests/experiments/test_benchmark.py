@@ -11,7 +11,7 @@ import pytest
 
 from experiments.__main__ import main
 from experiments.benchmark import direct as command
-from experiments.benchmark import machine, table1
+from experiments.benchmark import machine, probe, table1
 from experiments.benchmark.cases import (
     Case,
     Group,
@@ -22,7 +22,7 @@ from experiments.benchmark.cases import (
     useful_multiply_adds,
 )
 from experiments.benchmark.criteria import judge
-from experiments.benchmark.dense_side import xla_convolution
+from experiments.benchmark.dense_side import LAYOUTS, xla_convolution
 from experiments.benchmark.plot import ratio_plot
 from experiments.benchmark.report import BEGIN, END, page_text, write_report
 from experiments.benchmark.store import Results
@@ -110,6 +110,7 @@ def make_row(**values):
         "selection": "without",
         "jaxsparse": timing,
         "dense": {k: {**timing, "median": m, "peer": p} for k, (p, m) in peers.items()},
+        "failed": {},
         "fastest_dense": "torch contiguous",
         "ratio": 20.0,
         "entries_in": 65536,
@@ -187,6 +188,34 @@ def test_rows_without_torch_decide_nothing(results):
     del row["dense"]["torch contiguous"]
     results.put(row)
     assert judge(results)[0].ok is None
+
+
+def test_a_peer_that_died_counts_as_beaten_and_is_named(results):
+    row = make_row(ratio=100.0, failed={"xla NDHWC": {"peer": "xla", "why": "SIGABRT"}})
+    del row["dense"]["xla NDHWC"]
+    results.put(row)
+    assert judge(results)[0].ok
+    line = page_text(results, {}).splitlines()[-1]
+    assert "| *died* | 20.0 |" in line
+
+
+SMALL = Group("forward", (1, 2), 4)
+
+
+def test_only_what_may_not_fit_is_tried_beforehand(monkeypatch):
+    assert probe.unrolled_bytes(SMALL) == 4 * 27 * 64 * 2
+    monkeypatch.setitem(LAYOUTS, "xla", ("no such layout",))
+    assert probe.failures("xla", SMALL, memory=2 * probe.unrolled_bytes(SMALL)) == {}
+
+
+@pytest.mark.parametrize(
+    "layout, failures",
+    [("xla NDHWC", {}), ("unknown", {"unknown": "the process ended with status 1"})],
+)
+def test_a_contestant_is_tried_in_its_own_process(layout, failures, monkeypatch, capfd):
+    monkeypatch.setitem(LAYOUTS, "xla", (layout,))
+    assert probe.failures("xla", SMALL, memory=0) == failures
+    assert ("KeyError" in capfd.readouterr().err) == bool(failures)
 
 
 def test_report_is_repeatable_and_says_what_loses(results, tmp_path):
