@@ -102,31 +102,36 @@ Lists<T> run_max_pool(Pool& pool, const ConvGeometry& g, const Lists<T>& x, int6
   return run_pool<Maximum, T>(pool, g, x, out_capacity);
 }
 
-template <class T, class Pool>
-std::vector<T> run_window_sum(Pool& pool, const ConvGeometry& g, const Lists<T>& fine, const Lists<T>& coarse,
-                              const std::vector<int32_t>& count) {
+// Runs body(grid, sizes, workspace) for the windows between fine and coarse lists.
+template <class T, class Body>
+void with_windows(const ConvGeometry& g, const Lists<T>& fine, const Lists<T>& coarse, Body&& body) {
   const ConvGrid grid(g);
   const PoolSizes n{fine.batch, fine.channels, fine.capacity, coarse.capacity};
   int64_t bytes = 0;
   lay_out_windows<T>(grid, n, nullptr, &bytes);
   Workspace workspace(bytes);
+  body(grid, n, workspace.data());
+}
+
+template <class T, class Pool>
+std::vector<T> run_window_sum(Pool& pool, const ConvGeometry& g, const Lists<T>& fine, const Lists<T>& coarse,
+                              const std::vector<int32_t>& count) {
   Lists<T> out(coarse.batch, coarse.channels, coarse.capacity, coarse.volume);
-  window_sum<T>(pool, grid, n, fine.keys.data(), fine.values.data(), coarse.keys.data(),
-                count.empty() ? nullptr : count.data(), out.values.data(), workspace.data());
+  with_windows(g, fine, coarse, [&](const ConvGrid& grid, const PoolSizes& n, void* workspace) {
+    window_sum<T>(pool, grid, n, fine.keys.data(), fine.values.data(), coarse.keys.data(),
+                  count.empty() ? nullptr : count.data(), out.values.data(), workspace);
+  });
   return out.values;
 }
 
 template <class T, class Pool>
 std::vector<T> run_window_spread(Pool& pool, const ConvGeometry& g, const Lists<T>& fine, const Lists<T>& coarse,
                                  const std::vector<int32_t>& count) {
-  const ConvGrid grid(g);
-  const PoolSizes n{fine.batch, fine.channels, fine.capacity, coarse.capacity};
-  int64_t bytes = 0;
-  lay_out_windows<T>(grid, n, nullptr, &bytes);
-  Workspace workspace(bytes);
   Lists<T> out(fine.batch, fine.channels, fine.capacity, fine.volume);
-  window_spread<T>(pool, grid, n, fine.keys.data(), coarse.keys.data(), coarse.values.data(),
-                   count.empty() ? nullptr : count.data(), out.values.data(), workspace.data());
+  with_windows(g, fine, coarse, [&](const ConvGrid& grid, const PoolSizes& n, void* workspace) {
+    window_spread<T>(pool, grid, n, fine.keys.data(), coarse.keys.data(), coarse.values.data(),
+                     count.empty() ? nullptr : count.data(), out.values.data(), workspace);
+  });
   return out.values;
 }
 
