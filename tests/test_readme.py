@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/direct.md", "docs/conventions.md"]
+PAGES = ["README.md", "docs/direct.md", "docs/conventions.md", "docs/optim.md"]
 
 
 def blocks(page):
