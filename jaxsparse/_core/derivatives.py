@@ -1,7 +1,8 @@
 """Custom derivatives with static parameters."""
 
+import inspect
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import jax
 
@@ -18,5 +19,33 @@ def custom_vjp(*, static: int) -> Callable[[Callable[..., R]], jax.custom_vjp[R]
     def decorate(function):
         wrapped = jax.custom_vjp(function, nondiff_argnums=tuple(range(static)))
         return cast(jax.custom_vjp[R], wrapped)
+
+    return decorate
+
+
+def backward_of(
+    function: jax.custom_vjp[Any],
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator: the backward pass of a function of :func:`custom_vjp` that needs none of its results.
+
+    The parameters of the backward pass are the static arguments, those arrays of ``function`` that it needs, by their
+    names there (no others are kept for it), and last the cotangent. It returns cotangents as ``defvjp`` wants them.
+    """
+
+    def decorate(backward):
+        static = len(function.nondiff_argnums)
+        arguments = list(inspect.signature(function).parameters)
+        needed = list(inspect.signature(backward).parameters)[static:-1]
+        places = [arguments.index(name) for name in needed]
+
+        def forward(*operands):
+            return function(*operands), tuple(operands[place] for place in places)
+
+        def with_residuals(*operands):
+            *parameters, residuals, cotangent = operands
+            return backward(*parameters, *residuals, cotangent)
+
+        function.defvjp(forward, with_residuals)
+        return backward
 
     return decorate

@@ -7,7 +7,7 @@ any order needs no more.
 
 import jax
 
-from jaxsparse._core.derivatives import custom_vjp
+from jaxsparse._core.derivatives import backward_of, custom_vjp
 from jaxsparse._core.windows import Convolution
 from jaxsparse.direct import _kernels
 
@@ -54,17 +54,10 @@ def _conv_at(geometry, xk, xv, kernel, mask, yk):
     return yv
 
 
-def _conv_at_fwd(geometry, *operands):
-    return _conv_at(geometry, *operands), operands
-
-
-def _conv_at_bwd(geometry, operands, gy):
-    xk, xv, kernel, mask, yk = operands
+@backward_of(_conv_at)
+def _conv_at_bwd(geometry, xk, xv, kernel, mask, yk, gy):
     gx = input_grad(geometry, xk, kernel, mask, yk, gy)
     return None, gx, kernel_grad(geometry, xk, xv, mask, yk, gy), None, None
-
-
-_conv_at.defvjp(_conv_at_fwd, _conv_at_bwd)
 
 
 @custom_vjp(static=1)
@@ -73,17 +66,10 @@ def _input_grad(geometry, xk, kernel, mask, yk, gy):
     return gx
 
 
-def _input_grad_fwd(geometry, *operands):
-    return _input_grad(geometry, *operands), operands
-
-
-def _input_grad_bwd(geometry, operands, cotangent):
-    xk, kernel, mask, yk, gy = operands
+@backward_of(_input_grad)
+def _input_grad_bwd(geometry, xk, kernel, mask, yk, gy, cotangent):
     to_kernel = kernel_grad(geometry, xk, cotangent, mask, yk, gy)
     return None, to_kernel, None, None, conv_at(geometry, xk, cotangent, kernel, mask, yk)
-
-
-_input_grad.defvjp(_input_grad_fwd, _input_grad_bwd)
 
 
 @custom_vjp(static=1)
@@ -92,14 +78,7 @@ def _kernel_grad(geometry, xk, xv, mask, yk, gy):
     return gw
 
 
-def _kernel_grad_fwd(geometry, *operands):
-    return _kernel_grad(geometry, *operands), operands
-
-
-def _kernel_grad_bwd(geometry, operands, cotangent):
-    xk, xv, mask, yk, gy = operands
+@backward_of(_kernel_grad)
+def _kernel_grad_bwd(geometry, xk, xv, mask, yk, gy, cotangent):
     to_values = input_grad(geometry, xk, cotangent, mask, yk, gy)
     return None, to_values, None, None, conv_at(geometry, xk, xv, cotangent, mask, yk)
-
-
-_kernel_grad.defvjp(_kernel_grad_fwd, _kernel_grad_bwd)

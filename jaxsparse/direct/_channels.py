@@ -6,7 +6,7 @@ reverse mode of any order needs no more.
 
 import jax
 
-from jaxsparse._core.derivatives import custom_vjp
+from jaxsparse._core.derivatives import backward_of, custom_vjp
 from jaxsparse.direct import _kernels
 
 Optional = jax.Array | None
@@ -43,13 +43,8 @@ def _channel_dot(static, keys, a, a_shift, b, b_shift):
     return total
 
 
-def _channel_dot_fwd(static, *operands):
-    return _channel_dot(static, *operands), operands
-
-
-def _channel_dot_bwd(static, operands, cotangent):
-    keys, a, a_shift, b, b_shift = operands
-
+@backward_of(_channel_dot)
+def _channel_dot_bwd(static, keys, a, a_shift, b, b_shift, cotangent):
     def gradients(x, x_shift, other, other_shift):
         if x is None:
             return None, None
@@ -61,21 +56,14 @@ def _channel_dot_bwd(static, operands, cotangent):
     return None, *gradients(a, a_shift, b, b_shift), *gradients(b, b_shift, a, a_shift)
 
 
-_channel_dot.defvjp(_channel_dot_fwd, _channel_dot_bwd)
-
-
 @custom_vjp(static=1)
 def _channel_affine(volume, keys, x, shift, scale, offset):
     (out,) = _kernels.channel_affine(volume, keys, x, shift, scale, offset)
     return out
 
 
-def _channel_affine_fwd(volume, *operands):
-    return _channel_affine(volume, *operands), operands
-
-
-def _channel_affine_bwd(volume, operands, cotangent):
-    keys, x, shift, scale, offset = operands
+@backward_of(_channel_affine)
+def _channel_affine_bwd(volume, keys, x, shift, scale, offset, cotangent):
     dot = _kernels.ChannelDot(volume, scale.dtype.name)
     total = None
     if offset is not None or shift is not None:
@@ -87,6 +75,3 @@ def _channel_affine_bwd(volume, operands, cotangent):
         channel_dot(dot, keys, cotangent, None, x, shift),
         None if offset is None else total,
     )
-
-
-_channel_affine.defvjp(_channel_affine_fwd, _channel_affine_bwd)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxsparse._core import entries, manual_axes
-from jaxsparse._core.derivatives import custom_vjp
+from jaxsparse._core.derivatives import backward_of, custom_vjp
 
 DUPLICATES = ("error", "sum", "max", "last")
 
@@ -142,18 +142,12 @@ def _running_sum(values, first):
     return _scan_runs(lambda a, b: (a[0] + b[0],), (values,), first)[0]
 
 
-def _running_sum_fwd(values, first):
-    return _running_sum(values, first), first
-
-
+@backward_of(_running_sum)
 def _running_sum_bwd(first, cotangent):
     # Only last rows are looked at: they hand their cotangent to all rows of the voxel.
     run = jnp.cumsum(first, dtype=jnp.int32)
     last = jnp.searchsorted(run, run, side="right") - 1
     return cotangent.at[last].get(mode="promise_in_bounds"), None
-
-
-_running_sum.defvjp(_running_sum_fwd, _running_sum_bwd)
 
 
 def _scan_runs(combine: Callable, parts: tuple[jax.Array, ...], first: jax.Array):

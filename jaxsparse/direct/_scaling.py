@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxsparse._core.derivatives import custom_vjp
+from jaxsparse._core.derivatives import backward_of, custom_vjp
 from jaxsparse._core.entries import wide_dtype
 from jaxsparse.direct import _kernels
 
@@ -27,13 +27,6 @@ def _masked_scale(volume, keys, values, mask, factors):
     return out
 
 
-def _masked_scale_fwd(volume, keys, values, mask, factors):
-    return _masked_scale(volume, keys, values, mask, factors), (keys, mask, factors)
-
-
-def _masked_scale_bwd(volume, residuals, cotangent):
-    keys, mask, factors = residuals
+@backward_of(_masked_scale)
+def _masked_scale_bwd(volume, keys, mask, factors, cotangent):
     return None, _masked_scale(volume, keys, cotangent, mask, factors), None, None
-
-
-_masked_scale.defvjp(_masked_scale_fwd, _masked_scale_bwd)

@@ -6,7 +6,7 @@ gradients a ``put_add``, which are each other's adjoint.
 
 import jax
 
-from jaxsparse._core.derivatives import custom_vjp
+from jaxsparse._core.derivatives import backward_of, custom_vjp
 from jaxsparse._core.kernel import Kernel
 from jaxsparse.direct import _kernels
 
@@ -51,15 +51,9 @@ def _take(slots, values, source):
     return out
 
 
-def _take_fwd(slots, values, source):
-    return _take(slots, values, source), source
-
-
+@backward_of(_take)
 def _take_bwd(slots, source, cotangent):
     return put_add(slots, cotangent, source), None
-
-
-_take.defvjp(_take_fwd, _take_bwd)
 
 
 @custom_vjp(static=1)
@@ -68,12 +62,6 @@ def _put_add(slots, values, source):
     return out
 
 
-def _put_add_fwd(slots, values, source):
-    return _put_add(slots, values, source), source
-
-
+@backward_of(_put_add)
 def _put_add_bwd(slots, source, cotangent):
     return take(cotangent, source), None
-
-
-_put_add.defvjp(_put_add_fwd, _put_add_bwd)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxsparse._core.derivatives import custom_vjp
+from jaxsparse._core.derivatives import backward_of, custom_vjp
 from jaxsparse._core.entries import is_stored
 from jaxsparse.direct import _kernels
 
@@ -19,13 +19,7 @@ def _channel_sum(volume, keys, values):
     return total
 
 
-def _channel_sum_fwd(volume, keys, values):
-    return _channel_sum(volume, keys, values), keys
-
-
+@backward_of(_channel_sum)
 def _channel_sum_bwd(volume, keys, cotangent):
     zeros = jnp.zeros_like(keys, dtype=cotangent.dtype)
     return None, jnp.where(is_stored(keys, volume), cotangent[None, :, None] + zeros, zeros)
-
-
-_channel_sum.defvjp(_channel_sum_fwd, _channel_sum_bwd)

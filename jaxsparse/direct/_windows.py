@@ -6,7 +6,7 @@ other's adjoint: reverse mode of any order needs no more.
 
 import jax
 
-from jaxsparse._core.derivatives import custom_vjp
+from jaxsparse._core.derivatives import backward_of, custom_vjp
 from jaxsparse._core.windows import Pooling
 from jaxsparse.direct import _kernels
 
@@ -41,17 +41,9 @@ def _window_sum(geometry, fine_keys, fine, coarse_keys, count):
     return coarse
 
 
-def _window_sum_fwd(geometry, fine_keys, fine, coarse_keys, count):
-    coarse = _window_sum(geometry, fine_keys, fine, coarse_keys, count)
-    return coarse, (fine_keys, coarse_keys, count)
-
-
-def _window_sum_bwd(geometry, residuals, cotangent):
-    fine_keys, coarse_keys, count = residuals
+@backward_of(_window_sum)
+def _window_sum_bwd(geometry, fine_keys, coarse_keys, count, cotangent):
     return None, window_spread(geometry, fine_keys, coarse_keys, cotangent, count), None, None
-
-
-_window_sum.defvjp(_window_sum_fwd, _window_sum_bwd)
 
 
 @custom_vjp(static=1)
@@ -60,14 +52,6 @@ def _window_spread(geometry, fine_keys, coarse_keys, coarse, count):
     return fine
 
 
-def _window_spread_fwd(geometry, fine_keys, coarse_keys, coarse, count):
-    fine = _window_spread(geometry, fine_keys, coarse_keys, coarse, count)
-    return fine, (fine_keys, coarse_keys, count)
-
-
-def _window_spread_bwd(geometry, residuals, cotangent):
-    fine_keys, coarse_keys, count = residuals
+@backward_of(_window_spread)
+def _window_spread_bwd(geometry, fine_keys, coarse_keys, count, cotangent):
     return None, None, window_sum(geometry, fine_keys, cotangent, coarse_keys, count), None
-
-
-_window_spread.defvjp(_window_spread_fwd, _window_spread_bwd)

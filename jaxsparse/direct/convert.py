@@ -5,7 +5,7 @@
 
 import jax
 
-from jaxsparse._core.derivatives import custom_vjp
+from jaxsparse._core.derivatives import backward_of, custom_vjp
 from jaxsparse._core.entries import SELECT
 from jaxsparse.direct import _kernels
 
@@ -52,15 +52,9 @@ def _to_dense(spatial_shape, keys, values):
     return dense
 
 
-def _to_dense_fwd(spatial_shape, keys, values):
-    return _to_dense(spatial_shape, keys, values), keys
-
-
+@backward_of(_to_dense)
 def _to_dense_bwd(spatial_shape, keys, cotangent):
     return None, gather_dense(spatial_shape, keys, cotangent)
-
-
-_to_dense.defvjp(_to_dense_fwd, _to_dense_bwd)
 
 
 @custom_vjp(static=1)
@@ -69,12 +63,6 @@ def _gather_dense(spatial_shape, keys, dense):
     return values
 
 
-def _gather_dense_fwd(spatial_shape, keys, dense):
-    return _gather_dense(spatial_shape, keys, dense), keys
-
-
+@backward_of(_gather_dense)
 def _gather_dense_bwd(spatial_shape, keys, cotangent):
     return None, to_dense(spatial_shape, keys, cotangent)
-
-
-_gather_dense.defvjp(_gather_dense_fwd, _gather_dense_bwd)

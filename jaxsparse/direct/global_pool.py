@@ -2,7 +2,7 @@
 
 import jax
 
-from jaxsparse._core.derivatives import custom_vjp
+from jaxsparse._core.derivatives import backward_of, custom_vjp
 from jaxsparse.direct import _kernels
 from jaxsparse.direct._sources import choose
 from jaxsparse.direct.tensor import SparseTensor, check_tensor
@@ -77,15 +77,9 @@ def _mean(volume, keys, values):
     return mean
 
 
-def _mean_fwd(volume, keys, values):
-    return _mean(volume, keys, values), keys
-
-
+@backward_of(_mean)
 def _mean_bwd(volume, keys, cotangent):
     return None, _mean_grad(volume, keys, cotangent)
-
-
-_mean.defvjp(_mean_fwd, _mean_bwd)
 
 
 @custom_vjp(static=1)
@@ -94,12 +88,6 @@ def _mean_grad(volume, keys, g):
     return out
 
 
-def _mean_grad_fwd(volume, keys, g):
-    return _mean_grad(volume, keys, g), keys
-
-
+@backward_of(_mean_grad)
 def _mean_grad_bwd(volume, keys, cotangent):
     return None, _mean(volume, keys, cotangent)
-
-
-_mean_grad.defvjp(_mean_grad_fwd, _mean_grad_bwd)
