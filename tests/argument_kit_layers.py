@@ -26,7 +26,7 @@ BAD_SPARSE = CONTAINER[1:]  # the first is an array
 DENSE = f32(1, 4, 5, 2)
 BAD_RANK = (
     ("x", "neither a container nor an array", object(), type_error("x must be an array")),
-    ("x", "an array of rank 2", f32(4, 5), value_error("x must be [batch, *spatial, channels]")),
+    ("x", "an array of rank 2", f32(4, 5), value_error("x must be of shape [batch, *spatial, channels]")),
     ("x", "an array of 5 spatial dimensions", f32(1, 2, 2, 2, 2, 2, 1), value_error("with 1 to 4 spatial dimensions")),
 )  # fmt: skip
 
@@ -36,14 +36,15 @@ AVG_POOL = section(
     {"x": x(), "window_shape": 2},
     *BAD_SPARSE,
     *BAD_RANK,
-    ("window_shape", "0", {"x": DENSE, "window_shape": 0}, value_error("window_shape must be at least 1, got 0")),
+    ("window_shape", "0", 0, value_error("window_shape must be at least 1, got 0")),
+    ("window_shape", "0, dense", {"x": DENSE, "window_shape": 0}, value_error("window_shape must be at least 1, got 0")),
     ("window_shape", "negative", {"x": DENSE, "window_shape": (2, -1)}, value_error("window_shape[1] must be at least 1, got -1")),
     ("window_shape", "of another length", {"x": DENSE, "window_shape": (2,)}, value_error("window_shape must be an integer or 2 of them")),
     ("window_shape", "a float", {"x": DENSE, "window_shape": 2.0}, type_error("window_shape must be an integer or 2 of them")),
     ("window_shape", "larger than the input", 100, Defined("one output voxel", lambda y: y.shape == (1, 1, 1, 2))),
     *WINDOWS,
     *CAPACITY,
-    ("capacity", "given with a dense array", {"x": DENSE, "capacity": 3}, value_error("capacity must be None for a dense array, got 3")),
+    ("capacity", "given with a dense array", {"x": DENSE, "capacity": 3}, value_error("capacity must be left out for a dense array, got 3")),
     ("capacity", "more than the output's volume", 50, Defined("legal; slots that cannot be used stay empty", keeps(50))),
 )  # fmt: skip
 
@@ -85,7 +86,7 @@ ADD = section(
     ("y", "an array of another shape", {"x": DENSE, "y": f32(1, 5, 4, 2)}, value_error("y must be of shape (1, 4, 5, 2) (that of x)")),
     ("y", "not an array", {"x": DENSE, "y": object()}, type_error("y must be an array")),
     *CAPACITY,
-    ("capacity", "given with arrays", {"x": DENSE, "y": DENSE, "capacity": 3}, value_error("capacity must be None for dense arrays, got 3")),
+    ("capacity", "given with arrays", {"x": DENSE, "y": DENSE, "capacity": 3}, value_error("capacity must be left out for a dense array, got 3")),
 )  # fmt: skip
 
 CONCAT = section(

@@ -170,6 +170,30 @@ def pooling(
     return Pooling(spatial_shape, out, window, strides)
 
 
+def unpooling(
+    function: str,
+    fine: tuple[int, ...],
+    coarse: tuple[int, ...],
+    strides: Any,
+    *,
+    listed: bool = False,
+) -> Pooling:
+    """The pooling, its windows as large as its strides, that leads from the shape ``fine`` to ``coarse``, that of ``x``.
+
+    ``strides`` None: the smallest that do.
+
+    Raises:
+      ValueError, TypeError: an argument is no good; the strides do not lead there.
+    """
+    if strides is None:
+        strides = tuple(-(-n // m) for n, m in zip(fine, coarse, strict=True))
+    geometry = pooling(function, fine, strides, None, argument="strides", listed=listed)
+    if geometry.out_shape != coarse:
+        wording = f"of spatial shape ceil({fine} / {geometry.strides}) = {geometry.out_shape}"
+        raise ValueError(expected(function, "x", wording, coarse))
+    return geometry
+
+
 def _check_overlap(function, argument, window, strides) -> None:
     what = f"{window} with strides {strides}"
     if math.prod(window) > LARGEST_WINDOW:

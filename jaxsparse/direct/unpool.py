@@ -50,15 +50,5 @@ def unpool(
     if onto.keys.shape[:2] != x.keys.shape[:2]:
         wording = f"of the batch and channels of x, {x.keys.shape[:2]}"
         raise ValueError(expected("unpool", "onto", wording, onto.keys.shape[:2]))
-    if strides is None:
-        strides = _strides_between(fine, coarse)
-    geometry = windows.pooling("unpool", fine, strides, None, argument="strides", listed=True)
-    if geometry.out_shape != coarse:
-        wording = f"of spatial shape ceil({fine} / {geometry.strides}) = {geometry.out_shape}"
-        raise ValueError(expected("unpool", "x", wording, coarse))
+    geometry = windows.unpooling("unpool", fine, coarse, strides, listed=True)
     return onto.replace(values=window_spread(geometry, onto.keys, x.keys, x.values))
-
-
-def _strides_between(fine: tuple[int, ...], coarse: tuple[int, ...]) -> tuple[int, ...]:
-    """The smallest strides that can have ``ceil(fine / strides) == coarse``."""
-    return tuple(-(-n // m) for n, m in zip(fine, coarse, strict=True))

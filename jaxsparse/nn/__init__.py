@@ -9,11 +9,11 @@ from jaxsparse.nn.calibrate import calibrate
 from jaxsparse.nn.densities import densities
 from jaxsparse.nn.direct_conv import DirectConv
 from jaxsparse.nn.dropout import Dropout
-from jaxsparse.nn.functions import max_pool, relu, to_dense
+from jaxsparse.nn.functions import relu, to_dense
 from jaxsparse.nn.leaky_relu import leaky_relu
 from jaxsparse.nn.masks import set_masks
 from jaxsparse.nn.merging import add, concat
-from jaxsparse.nn.pooling import avg_pool, global_avg_pool, global_max_pool, unpool
+from jaxsparse.nn.pooling import avg_pool, global_avg_pool, global_max_pool, max_pool, unpool
 from jaxsparse.nn.report import LayerReport, Report, report
 from jaxsparse.nn.variables import Density, PruningMask
 

@@ -16,3 +16,10 @@ def same_kind(function: str, name: str, x: Any, other_name: str, other: Any) -> 
     if sparse != isinstance(other, direct.SparseTensor):
         wording = f"{'a' if sparse else 'no'} direct.SparseTensor, as {name}"
         raise TypeError(expected(function, other_name, wording, type(other).__name__))
+
+
+def no_capacity(function: str, capacity: Any) -> None:
+    """Raises a ``ValueError`` where a capacity came with a dense array."""
+    if capacity is not None:
+        wording = "left out for a dense array"
+        raise ValueError(expected(function, "capacity", wording, capacity))

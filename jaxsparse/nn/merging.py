@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxsparse import direct
 from jaxsparse._core import checks
 from jaxsparse._core.checks import expected, is_sequence
-from jaxsparse.nn.arguments import Activation, same_kind
+from jaxsparse.nn.arguments import Activation, no_capacity, same_kind
 
 
 def add(x: Activation, y: Activation, capacity: int | None = None) -> Activation:
@@ -35,8 +35,7 @@ def add(x: Activation, y: Activation, capacity: int | None = None) -> Activation
     same_kind("add", "x", x, "y", y)
     if isinstance(x, direct.SparseTensor):
         return direct.add(x, cast(direct.SparseTensor, y), capacity)
-    if capacity is not None:
-        raise ValueError(expected("add", "capacity", "None for dense arrays", capacity))
+    no_capacity("add", capacity)
     a, b = checks.array("add", "x", x), checks.array("add", "y", y)
     checks.shape("add", "y", b, a.shape, "that of x")
     return a + b

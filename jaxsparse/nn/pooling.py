@@ -1,7 +1,7 @@
 """Pooling and unpooling, over sparse containers and dense channels-last arrays alike."""
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,49 @@ from jaxsparse import direct
 from jaxsparse._core import checks, windows
 from jaxsparse._core.checks import expected
 from jaxsparse._core.entries import wide_dtype
-from jaxsparse.nn.arguments import Activation, same_kind
+from jaxsparse.direct.tensor import check_tensor
+from jaxsparse.nn.arguments import Activation, no_capacity, same_kind
+
+
+def max_pool(
+    x: Activation,
+    window_shape: int | Sequence[int],
+    strides: int | Sequence[int] | None = None,
+    *,
+    capacity: int | None = None,
+) -> Activation:
+    """Maximum over windows that start at multiples of the stride and are cut at the end.
+
+    Args:
+      x: a ``SparseTensor`` (the maximum over its *stored* entries) or an array ``[batch, *spatial, channels]`` (the
+        maximum over all voxels). After a ReLU the two agree.
+      window_shape: an integer or one for each spatial dimension.
+      strides: likewise; the window itself if left out.
+      capacity: entries an output channel may store, see :func:`jaxsparse.direct.max_pool`. Sparse input only.
+
+    Returns:
+      The same kind as ``x``, with ``ceil(n / stride)`` voxels a spatial dimension.
+
+    Raises:
+      ValueError: ``window_shape``, ``strides`` or ``capacity`` is below 1 or has the wrong length, as in
+        :func:`jaxsparse.direct.max_pool`; an array has not 1 to 4 spatial dimensions, or came with a ``capacity``.
+      TypeError: ``x`` is neither, or not of a floating point type; an argument is no integer.
+
+    Source: ILA-SCNN's pooling, without its maximum with 0.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxsparse import nn
+    >>> nn.max_pool(jnp.arange(5.0).reshape(1, 5, 1), 2).ravel().tolist()
+    [1.0, 3.0, 4.0]
+    """
+    if isinstance(x, direct.SparseTensor):
+        _geometry("max_pool", x, window_shape, strides)
+        return direct.max_pool(x, window_shape, strides, capacity=capacity)
+    no_capacity("max_pool", capacity)
+    x = checks.float_array("max_pool", "x", x)
+    g = _geometry("max_pool", x, window_shape, strides)
+    # A tracer in place of NumPy's number would hide the maximum from autodiff.
+    return _reduce_windows(x, g, np.array(-np.inf, x.dtype), jax.lax.max)
 
 
 def avg_pool(
@@ -43,25 +85,15 @@ def avg_pool(
     [0.5, 2.5, 4.0]
     """
     if isinstance(x, direct.SparseTensor):
+        _geometry("avg_pool", x, window_shape, strides, listed=True)
         return direct.avg_pool(x, window_shape, strides, capacity=capacity)
-    if capacity is not None:
-        raise ValueError(expected("avg_pool", "capacity", "None for a dense array", capacity))
-    x = _channels_last("avg_pool", x)
-    shape = x.shape[1:-1]
-    g = windows.pooling("avg_pool", shape, window_shape, strides, argument="window_shape")
-    geometry = list(zip(shape, g.out_shape, g.window, g.strides, strict=True))
-    ends = [(0, max(0, (o - 1) * s + w - n)) for n, o, w, s in geometry]
+    no_capacity("avg_pool", capacity)
+    x = checks.array("avg_pool", "x", x)
+    g = _geometry("avg_pool", x, window_shape, strides)
     dtype = wide_dtype(x.dtype)
-    total = jax.lax.reduce_window(
-        x.astype(dtype),
-        np.zeros((), dtype),
-        jax.lax.add,
-        (1, *g.window, 1),
-        (1, *g.strides, 1),
-        [(0, 0), *ends, (0, 0)],
-    )
+    total = _reduce_windows(x.astype(dtype), g, np.zeros((), dtype), jax.lax.add)
     voxels = np.ones((), dtype)
-    for n, o, w, s in geometry:
+    for n, o, w, s in zip(*g, strict=True):
         starts = np.arange(o) * s
         voxels = np.multiply.outer(voxels, np.minimum(starts + w, n) - starts)
     return (total / voxels.astype(dtype)[None, ..., None]).astype(x.dtype)
@@ -81,8 +113,8 @@ def global_max_pool(x: Activation) -> jax.Array:
     """
     if isinstance(x, direct.SparseTensor):
         return direct.global_max_pool(x)
-    x = _channels_last("global_max_pool", x)
-    return jnp.max(x, axis=tuple(range(1, x.ndim - 1)))
+    x, axes = _spatial_axes("global_max_pool", x)
+    return jnp.max(x, axes)
 
 
 def global_avg_pool(x: Activation) -> jax.Array:
@@ -99,8 +131,8 @@ def global_avg_pool(x: Activation) -> jax.Array:
     """
     if isinstance(x, direct.SparseTensor):
         return direct.global_avg_pool(x)
-    x = _channels_last("global_avg_pool", x)
-    return jnp.mean(x, axis=tuple(range(1, x.ndim - 1)))
+    x, axes = _spatial_axes("global_avg_pool", x)
+    return jnp.mean(x, axes)
 
 
 def unpool(
@@ -129,25 +161,41 @@ def unpool(
     same_kind("unpool", "x", x, "onto", onto)
     if isinstance(x, direct.SparseTensor):
         return direct.unpool(x, cast(direct.SparseTensor, onto), strides)
-    y, target = _channels_last("unpool", x), checks.array("unpool", "onto", onto)
-    coarse, fine = y.shape[1:-1], target.shape[1:-1]
+    y, target = checks.array("unpool", "x", x), checks.array("unpool", "onto", onto)
+    coarse = windows.dense_spatial_shape("unpool", y.shape)
     if target.ndim != y.ndim:
         wording = f"of rank {y.ndim} as x"
         raise ValueError(expected("unpool", "onto", wording, f"shape {target.shape}"))
-    if strides is None:
-        strides = tuple(-(-n // m) for n, m in zip(fine, coarse, strict=True))
-    g = windows.pooling("unpool", fine, strides, None, argument="strides")
-    if g.out_shape != coarse:
-        wording = f"of spatial shape ceil({fine} / {g.strides}) = {g.out_shape}"
-        raise ValueError(expected("unpool", "x", wording, coarse))
-    for axis, (n, stride) in enumerate(zip(fine, g.strides, strict=True), start=1):
+    g = windows.unpooling("unpool", target.shape[1:-1], coarse, strides)
+    for axis, (n, stride) in enumerate(zip(g.spatial_shape, g.strides, strict=True), start=1):
         y = jnp.take(y, np.arange(n) // stride, axis=axis)
     return y
 
 
-def _channels_last(function: str, x: object) -> jax.Array:
+def _geometry(
+    function: str, x: Activation, window_shape: Any, strides: Any, *, listed: bool = False
+) -> windows.Pooling:
+    """See :func:`windows.pooling`; of a ``SparseTensor`` too, so that errors say ``window_shape``."""
+    if isinstance(x, direct.SparseTensor):
+        check_tensor(function, "x", x)
+        shape = x.spatial_shape
+    else:
+        shape = windows.dense_spatial_shape(function, x.shape)
+    return windows.pooling(
+        function, shape, window_shape, strides, argument="window_shape", listed=listed
+    )
+
+
+def _reduce_windows(
+    x: jax.Array, g: windows.Pooling, start: np.ndarray, combine: Callable[..., jax.Array]
+) -> jax.Array:
+    ends = [(0, max(0, (o - 1) * s + w - n)) for n, o, w, s in zip(*g, strict=True)]
+    return jax.lax.reduce_window(
+        x, start, combine, (1, *g.window, 1), (1, *g.strides, 1), [(0, 0), *ends, (0, 0)]
+    )
+
+
+def _spatial_axes(function: str, x: Any) -> tuple[jax.Array, tuple[int, ...]]:
+    """A dense array, checked, and which of its axes are spatial."""
     x = checks.array(function, "x", x)
-    if not 3 <= x.ndim <= windows.MAX_DIMS + 2:
-        wording = f"[batch, *spatial, channels] with 1 to {windows.MAX_DIMS} spatial dimensions"
-        raise ValueError(expected(function, "x", wording, f"shape {x.shape}"))
-    return x
+    return x, tuple(range(1, 1 + len(windows.dense_spatial_shape(function, x.shape))))

@@ -71,7 +71,11 @@ X = jnp.ones((1, 4, 4, 2))
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda s: nn.avg_pool(X, 2, capacity=5), ValueError, "avg_pool: capacity must be None"),
+        (
+            lambda s: nn.avg_pool(X, 2, capacity=5),
+            ValueError,
+            "avg_pool: capacity must be left out",
+        ),
         (lambda s: nn.avg_pool(X, 0), ValueError, "avg_pool: window_shape must be at least 1"),
         (lambda s: nn.avg_pool(X, (2, 2, 2)), ValueError, "avg_pool: window_shape must be"),
         (lambda s: nn.avg_pool(X[0, 0], 2), ValueError, "avg_pool: x must be"),
@@ -82,7 +86,7 @@ X = jnp.ones((1, 4, 4, 2))
         (lambda s: nn.unpool(X, X[0]), ValueError, "unpool: onto must be of rank 4"),
         (lambda s: nn.add(s, X), TypeError, "add: y must be a direct.SparseTensor"),
         (lambda s: nn.add(X, X[:, :2]), ValueError, "add: y must be of shape"),
-        (lambda s: nn.add(X, X, 3), ValueError, "add: capacity must be None"),
+        (lambda s: nn.add(X, X, 3), ValueError, "add: capacity must be left out"),
         (lambda s: nn.concat([X, s]), TypeError, r"concat: xs\[1\] must be no direct"),
         (lambda s: nn.concat([X, X[:, :2]]), ValueError, r"concat: xs\[1\] must be of shape"),
         (lambda s: nn.concat([]), ValueError, "concat: xs must be at least one"),
