@@ -58,6 +58,22 @@ def assert_same_bits(actual, expected):
     np.testing.assert_array_equal(bits(actual), bits(expected), strict=True)
 
 
+def with_gradients(function, *xs: Sparse, g=None):
+    """`function` of some tensors, and the cotangent of each one's values for cotangents `g` (None: 0) of its values."""
+
+    @jax.jit
+    def run(xs, g):
+        def values_of(*values):
+            y = function(*(x.replace(values=v) for x, v in zip(xs, values, strict=True)))
+            return y.values, y
+
+        _, vjp, y = jax.vjp(values_of, *(x.values for x in xs), has_aux=True)
+        return y, *vjp(jnp.zeros_like(y.values) if g is None else g)
+
+    with precision(xs[0].values.dtype):
+        return run([tensor(x) for x in xs], None if g is None else jnp.asarray(g))
+
+
 def entries(spatial_shape, lists, values=None, capacity=None, dtype=F32) -> Sparse:
     """A container from key lists [B][C][n], and value lists alike (default: 1, 2, 3, ...)."""
     batch, channels = len(lists), len(lists[0])

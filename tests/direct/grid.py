@@ -38,6 +38,14 @@ FACTORS = {
 }
 
 
+# Of what concerns a single tensor, and what the rest is then; a test adds the factors of its operation.
+TENSORS = {
+    name: FACTORS[name] for name in ("dims", "in_channels", "batch", "input", "values", "dtype")
+}
+REST = {"kernel": 1, "out_channels": 1, "strides": 1, "padding": "SAME", "dilation": 1}
+REST |= {"mask": "none", "bias": False, "select": "value", "capacity": 1}
+
+
 class Case(NamedTuple):
     """Operands and static arguments of one convolution.  Its numbers are small integers times a power of two (or not
     finite): every sum is exact in the accumulator, whatever its order, and ties abound."""
@@ -67,10 +75,26 @@ def parameters(cases, core_every: int = 6) -> list:
     ]
 
 
+def tensor_of(f: dict[str, Any], rng) -> Sparse:
+    """The input of a case of `TENSORS`."""
+    return case_of(f | REST, rng).x
+
+
+def sizes_of(value, dims):
+    """A number for all dimensions or the first `dims` of several; None is None."""
+    return value if np.ndim(value) == 0 else value[:dims]
+
+
+def capacity_of(kind, volume):
+    """A named capacity of an output of so many voxels; numbers are meant as they are."""
+    named = {"cut": max(1, volume // 3), "volume": volume, "above": volume + 3, "default": None}
+    return named.get(kind, kind)
+
+
 def case_of(f: dict[str, Any], rng) -> Case:
     dims, dtype = f["dims"], f["dtype"]
     kernel_shape = {"mixed": MIXED_KERNEL, 5: FIVE}.get(f["kernel"], {dims: (f["kernel"],) * dims})
-    strides, dilation = (v if np.ndim(v) == 0 else v[:dims] for v in (f["strides"], f["dilation"]))
+    strides, dilation = sizes_of(f["strides"], dims), sizes_of(f["dilation"], dims)
     padding = EXPLICIT[f["padding"]][:dims] if f["padding"] in EXPLICIT else f["padding"]
     window = {"strides": strides, "padding": padding, "kernel_dilation": dilation}
     spatial = np.array(SPATIAL[dims])
@@ -104,10 +128,7 @@ def case_of(f: dict[str, Any], rng) -> Case:
         rng, (f["out_channels"],), "subnormal" if f["values"] == "subnormal" else "integers", dtype
     )
     mask = {"none": None, "half": rng.random(weights) < 0.5, "all": np.zeros(weights, bool)}
-    capacity = {"cut": max(1, out_volume // 3), "volume": out_volume, "above": out_volume + 3}
-    selection = {"select": f["select"], "capacity": capacity.get(f["capacity"], f["capacity"])}
-    if f["capacity"] == "default":
-        selection["capacity"] = None
+    selection = {"select": f["select"], "capacity": capacity_of(f["capacity"], out_volume)}
     return Case(x, kernel, unit if f["bias"] else None, mask[f["mask"]], window, selection)
 
 

@@ -1,6 +1,5 @@
 """`direct.avg_pool`: the mean over the stored entries of a window, and its gradient to each of them."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,28 +11,17 @@ from tests.direct.common import (
     assert_equal,
     assert_same,
     entries,
-    precision,
     random_input,
     tensor,
+    with_gradients,
 )
-from tests.direct.grid import case_of, number, parameters
-from tests.direct.test_max_pool import GRID, REST
+from tests.direct.grid import capacity_of, number, parameters, sizes_of, tensor_of
+from tests.direct.test_max_pool import GRID
 
 
 def avg_pool(x, window, strides=None, capacity=None, g=None):
     """The pooled tensor and the cotangent of the values for cotangents `g`."""
-
-    @jax.jit
-    def run(x, g):
-        def values_of(values):
-            y = direct.avg_pool(x.replace(values=values), window, strides, capacity=capacity)
-            return y.values, y
-
-        _, vjp, y = jax.vjp(values_of, x.values, has_aux=True)
-        return y, vjp(jnp.zeros_like(y.values) if g is None else g)[0]
-
-    with precision(x.values.dtype):
-        return run(tensor(x), None if g is None else jnp.asarray(g))
+    return with_gradients(lambda x: direct.avg_pool(x, window, strides, capacity=capacity), x, g=g)
 
 
 def expected_gradient(x, y, count, g, window, strides):
@@ -42,15 +30,10 @@ def expected_gradient(x, y, count, g, window, strides):
 
 @pytest.mark.parametrize("case", parameters(GRID))
 def test_avg_pool_equals_the_oracle(case, rng):
-    x = case_of(case | REST, rng).x
-    dims = case["dims"]
-    window, strides = (
-        v if np.ndim(v) == 0 else v[:dims] for v in (case["window"], case["pool_strides"])
-    )
+    x = tensor_of(case, rng)
+    window, strides = (sizes_of(case[name], case["dims"]) for name in ("window", "pool_strides"))
     volume = int(np.prod(oracle_kit.pooling(x.spatial_shape, window, strides)[0].out))
-    capacity = {"cut": max(1, volume // 3), "volume": volume, "above": volume + 2}
-    capacity = capacity.get(case["pool_capacity"], case["pool_capacity"])
-    capacity = None if capacity == "default" else capacity
+    capacity = capacity_of(case["pool_capacity"], volume)
     expected, count = oracle_kit.avg_pool(x, window, strides, capacity)
     g = number(rng, expected.values.shape, "integers", case["dtype"])
     y, gx = avg_pool(x, window, strides, capacity, g)

@@ -9,21 +9,10 @@ from jax.sharding import PartitionSpec as P
 
 from jaxsparse import direct
 from tests import oracle_kit
-from tests.direct.common import DTYPES, F32, F64, entries, precision, random_input, tensor
-from tests.direct.grid import case_of, parameters
-from tests.direct.test_max_pool import REST
-from tests.pairwise import pairwise
+from tests.direct.common import F32, F64, entries, precision, random_input, tensor
+from tests.direct.grid import parameters, tensor_of
+from tests.direct.test_relu import GRID
 
-GRID = pairwise(
-    {
-        "dims": (1, 2, 3, 4),
-        "in_channels": (1, 3, 17),
-        "batch": (1, 5),
-        "input": ("empty", "one", "sparse", "full"),
-        "values": ("integers", "negative", "non-finite", "subnormal"),
-        "dtype": DTYPES,
-    }
-)
 EPSILON = 0.5
 
 
@@ -61,7 +50,7 @@ def close(actual, expected, dtype, size=1.0):
 
 @pytest.mark.parametrize("case", parameters(GRID))
 def test_batch_norm_equals_the_oracle(case, rng):
-    x = case_of(case | REST, rng).x
+    x = tensor_of(case, rng)
     dtype, wide = x.values.dtype, np.dtype(oracle_kit.accumulator(x.values.dtype))
     scale, bias, g = operands(rng, x)
     with precision(dtype):

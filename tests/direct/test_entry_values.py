@@ -16,34 +16,17 @@ from tests.direct.common import (
     assert_equal,
     assert_same,
     entries,
-    precision,
     random_input,
     tensor,
+    with_gradients,
 )
-from tests.direct.grid import case_of, number, parameters
-from tests.direct.test_max_pool import REST
+from tests.direct.grid import number, parameters, tensor_of
 from tests.direct.test_relu import GRID
-
-
-def run(function, x, g):
-    """The tensor, and the cotangent of the values for cotangents `g`."""
-
-    @jax.jit
-    def both(x, g):
-        def values_of(values):
-            y = function(x.replace(values=values))
-            return y.values, y
-
-        _, vjp, y = jax.vjp(values_of, x.values, has_aux=True)
-        return y, vjp(g)[0]
-
-    with precision(x.values.dtype):
-        return both(tensor(x), jnp.asarray(g))
 
 
 @pytest.mark.parametrize("case", parameters(GRID))
 def test_leaky_relu_and_masked_values_equal_the_oracle(case, rng):
-    x = case_of(case | REST, rng).x
+    x = tensor_of(case, rng)
     g = number(rng, x.values.shape, "integers", case["dtype"])
     slope, factors, kept = 0.3, (1 / 0.6, 0.0), rng.random(x.values.shape) < 0.6
 
@@ -53,7 +36,7 @@ def test_leaky_relu_and_masked_values_equal_the_oracle(case, rng):
 
     up = oracle_kit.not_negative(x.values)
     leaky = x._replace(values=oracle_kit.masked_scale(x, up, (1, slope)))
-    y, gx = run(both, x, g)
+    y, gx = with_gradients(both, x, g=g)
     assert_same(y, leaky._replace(values=oracle_kit.masked_scale(leaky, kept, factors)))
     back = oracle_kit.masked_scale(x, kept, factors, g)
     assert_equal(gx, oracle_kit.masked_scale(x, up, (1, slope), back))
@@ -66,7 +49,7 @@ def test_leaky_relu_and_masked_values_equal_the_oracle(case, rng):
 def test_leaky_relu_of_special_values():
     values = [0.0, -0.0, 3e-45, -3e-45, np.nan, -np.nan, np.inf, -np.inf, -8]
     x = entries((12,), [[range(9)]], [[values]], capacity=10)
-    y, gx = run(lambda x: direct.leaky_relu(x, 0.5), x, np.ones(x.values.shape, F32))
+    y, gx = with_gradients(lambda x: direct.leaky_relu(x, 0.5), x, g=np.ones(x.values.shape, F32))
     halved = [0, 0, 3e-45, -1e-45, np.nan, np.nan, np.inf, -np.inf, -4]
     assert_same(y, entries((12,), [[range(9)]], [[halved]], capacity=10))
     np.testing.assert_array_equal(gx, [[[1, 1, 1, 0.5, 1, 1, 1, 0.5, 0.5, 0]]])
@@ -97,7 +80,8 @@ def test_leaky_relu_of_minus_infinity_with_slope_zero_is_zero():
 @pytest.mark.core
 def test_dropout_keeps_keys_and_zeroes_values_whatever_they_are():
     x = entries((400,), [[range(300)]], [[[np.nan, np.inf, -2.0] * 100]], capacity=350)
-    y, gx = run(lambda x: direct.dropout(x, 0.75, jax.random.key(1)), x, np.ones((1, 1, 350), F32))
+    g = np.ones((1, 1, 350), F32)
+    y, gx = with_gradients(lambda x: direct.dropout(x, 0.75, jax.random.key(1)), x, g=g)
     np.testing.assert_array_equal(y.keys, x.keys)
     np.testing.assert_array_equal(y.nnz, x.nnz)
     kept = np.asarray(gx)[0, 0] != 0
@@ -111,7 +95,7 @@ def test_dropout_keeps_keys_and_zeroes_values_whatever_they_are():
 def test_dropout_drops_the_same_entries_of_every_dtype(dtype):
     x = entries((8,), [[range(8)] * 2], capacity=9, dtype=dtype)
     kept = np.asarray(jax.random.bernoulli(jax.random.key(3), np.float32(0.6), (1, 2, 9)))
-    y, _ = run(lambda x: direct.dropout(x, 0.4, jax.random.key(3)), x, x.values)
+    y, _ = with_gradients(lambda x: direct.dropout(x, 0.4, jax.random.key(3)), x, g=x.values)
     expected = oracle_kit.masked_scale(x, kept, (1 / 0.6, 0))
     assert_same(y, x._replace(values=expected))
 

@@ -8,8 +8,7 @@ import pytest
 from jaxsparse import direct
 from tests import oracle, oracle_kit
 from tests.direct.common import F32, assert_equal, entries, precision, random_input, tensor
-from tests.direct.grid import case_of, number, parameters
-from tests.direct.test_max_pool import REST
+from tests.direct.grid import number, parameters, tensor_of
 from tests.direct.test_relu import GRID
 
 
@@ -39,7 +38,7 @@ def check(x, g):
 
 @pytest.mark.parametrize("case", parameters(GRID))
 def test_global_pools_equal_the_oracle(case, rng):
-    x = case_of(case | REST, rng).x
+    x = tensor_of(case, rng)
     check(x, number(rng, x.nnz.shape, "integers", case["dtype"]))
 
 

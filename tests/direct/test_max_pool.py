@@ -1,6 +1,5 @@
 """`direct.max_pool`: the maximum over the stored entries of a window, its gradient to the lowest-key maximum."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,63 +7,39 @@ import pytest
 from jaxsparse import direct
 from tests import oracle
 from tests.direct.common import (
-    DTYPES,
     F32,
     assert_equal,
     assert_same,
     entries,
-    precision,
     random_input,
-    tensor,
+    with_gradients,
 )
-from tests.direct.grid import case_of, number, parameters
+from tests.direct.grid import TENSORS, capacity_of, number, parameters, sizes_of, tensor_of
 from tests.pairwise import pairwise
 
 GRID = pairwise(
-    {
-        "dims": (1, 2, 3, 4),
+    TENSORS
+    | {
         "window": (1, 2, 3, (2, 1, 3, 2), 9),
         "pool_strides": (None, 1, 2, (1, 3, 2, 2)),
-        "in_channels": (1, 3, 17),
-        "batch": (1, 5),
-        "input": ("empty", "one", "sparse", "full"),
-        "values": ("integers", "negative", "non-finite", "subnormal"),
-        "dtype": DTYPES,
         "pool_capacity": (1, "cut", "volume", "above", "default"),
     }
 )
-REST = {"kernel": 1, "out_channels": 1, "strides": 1, "padding": "SAME", "dilation": 1}
-REST |= {"mask": "none", "bias": False, "select": "value", "capacity": 1}
 
 
 def max_pool(x, window, strides=None, capacity=None, g=None):
     """The pooled tensor and the cotangent of the values for cotangents `g`."""
-
-    @jax.jit
-    def run(x, g):
-        def values_of(values):
-            y = direct.max_pool(x.replace(values=values), window, strides, capacity=capacity)
-            return y.values, y
-
-        _, vjp, y = jax.vjp(values_of, x.values, has_aux=True)
-        return y, vjp(jnp.zeros_like(y.values) if g is None else g)[0]
-
-    with precision(x.values.dtype):
-        return run(tensor(x), None if g is None else jnp.asarray(g))
+    return with_gradients(lambda x: direct.max_pool(x, window, strides, capacity=capacity), x, g=g)
 
 
 @pytest.mark.parametrize("case", parameters(GRID))
 def test_max_pool_equals_the_oracle(case, rng):
-    x = case_of(case | REST, rng).x
-    dims = case["dims"]
-    window, strides = (
-        v if np.ndim(v) == 0 else v[:dims] for v in (case["window"], case["pool_strides"])
-    )
+    x = tensor_of(case, rng)
+    window, strides = (sizes_of(case[name], case["dims"]) for name in ("window", "pool_strides"))
     whole, _ = oracle.max_pool(x, window, strides, capacity=1)
-    capacity = {"cut": max(1, whole.volume // 3), "volume": whole.volume, "above": whole.volume + 2}
-    capacity = capacity.get(case["pool_capacity"], case["pool_capacity"])
-    if capacity == "default":  # the input's, made explicit where windows overlap
-        capacity = None if strides is None else x.keys.shape[-1]
+    capacity = capacity_of(case["pool_capacity"], whole.volume)
+    if capacity is None and strides is not None:  # the input's, made explicit where windows overlap
+        capacity = x.keys.shape[-1]
     expected, source = oracle.max_pool(x, window, strides, capacity)
     g = number(rng, expected.values.shape, "integers", case["dtype"])
     y, gx = max_pool(x, window, strides, capacity, g)

@@ -1,7 +1,5 @@
 """`direct.add` and `direct.concat`: lists brought together."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -17,19 +15,14 @@ from tests.direct.common import (
     precision,
     random_input,
     tensor,
+    with_gradients,
 )
-from tests.direct.grid import case_of, number, parameters
-from tests.direct.test_max_pool import REST
+from tests.direct.grid import TENSORS, capacity_of, number, parameters, tensor_of
 from tests.pairwise import pairwise
 
 GRID = pairwise(
-    {
-        "dims": (1, 2, 3, 4),
-        "in_channels": (1, 3, 17),
-        "batch": (1, 5),
-        "input": ("empty", "one", "sparse", "full"),
-        "values": ("integers", "negative", "non-finite", "subnormal"),
-        "dtype": DTYPES,
+    TENSORS
+    | {
         "other": ("empty", "one", "sparse", "full", "itself"),
         "sum_capacity": (1, "cut", "volume", "above", "default"),
     }
@@ -38,27 +31,14 @@ GRID = pairwise(
 
 def add(x, y, capacity=None, g=None):
     """The sum, and the cotangents of both tensors' values for cotangents `g`."""
-
-    @jax.jit
-    def run(x, y, g):
-        def values_of(a, b):
-            z = direct.add(x.replace(values=a), y.replace(values=b), capacity)
-            return z.values, z
-
-        _, vjp, z = jax.vjp(values_of, x.values, y.values, has_aux=True)
-        return z, *vjp(jnp.zeros_like(z.values) if g is None else g)
-
-    with precision(x.values.dtype):
-        return run(tensor(x), tensor(y), None if g is None else jnp.asarray(g))
+    return with_gradients(lambda x, y: direct.add(x, y, capacity), x, y, g=g)
 
 
 @pytest.mark.parametrize("case", parameters(GRID))
 def test_add_equals_the_oracle(case, rng):
-    x = case_of(case | REST, rng).x
-    y = x if case["other"] == "itself" else case_of(case | REST | {"input": case["other"]}, rng).x
-    capacity = {"cut": max(1, x.volume // 3), "volume": x.volume, "above": x.volume + 2}
-    capacity = capacity.get(case["sum_capacity"], case["sum_capacity"])
-    capacity = None if capacity == "default" else capacity
+    x = tensor_of(case, rng)
+    y = x if case["other"] == "itself" else tensor_of(case | {"input": case["other"]}, rng)
+    capacity = capacity_of(case["sum_capacity"], x.volume)
     expected, *sources = oracle_kit.add(x, y, capacity)
     g = number(rng, expected.values.shape, "integers", case["dtype"])
     z, *gradients = add(x, y, capacity, g)
@@ -137,21 +117,10 @@ def test_concat_equals_the_oracle(dims, dtype, rng):
         unused = x.keys == x.volume
         parts.append(x._replace(values=np.where(unused, np.zeros((), dtype), values)))
     parts[1] = parts[1]._replace(nnz=parts[1].nnz + 5)
-
-    @jax.jit
-    def run(xs, g):
-        def values_of(*values):
-            y = direct.concat([x.replace(values=v) for x, v in zip(xs, values, strict=True)])
-            return y.values, y
-
-        _, vjp, y = jax.vjp(values_of, *(x.values for x in xs), has_aux=True)
-        return y, vjp(g)
-
     g = number(rng, (2, 23, 300), "integers", dtype)
+    y, *gradients = with_gradients(lambda *xs: direct.concat(xs), *parts, g=g)
     with precision(dtype):
-        xs = [tensor(x) for x in parts]
-        y, gradients = run(xs, jnp.asarray(g))
-        assert_same(direct.concat(tuple(xs[:1])), parts[0])
+        assert_same(direct.concat([tensor(parts[0])]), parts[0])
     assert_same(y, oracle_kit.concat(parts))
     start = 0
     for x, gradient in zip(parts, gradients, strict=True):

@@ -1,46 +1,25 @@
 """`direct.relu`: the positive entries, and nothing else, stay stored."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxsparse import direct
 from tests import oracle
-from tests.direct.common import DTYPES, F32, assert_equal, assert_same, entries, precision, tensor
-from tests.direct.grid import case_of, number, parameters
-from tests.direct.test_max_pool import REST
+from tests.direct.common import F32, assert_equal, assert_same, entries, with_gradients
+from tests.direct.grid import TENSORS, number, parameters, tensor_of
 from tests.pairwise import pairwise
 
-GRID = pairwise(
-    {
-        "dims": (1, 2, 3, 4),
-        "in_channels": (1, 3, 17),
-        "batch": (1, 5),
-        "input": ("empty", "one", "sparse", "full"),
-        "values": ("integers", "negative", "non-finite", "subnormal"),
-        "dtype": DTYPES,
-    }
-)
+GRID = pairwise(TENSORS)
 
 
 def relu(x, g):
-    @jax.jit
-    def run(x, g):
-        def values_of(values):
-            y = direct.relu(x.replace(values=values))
-            return y.values, y
-
-        _, vjp, y = jax.vjp(values_of, x.values, has_aux=True)
-        return y, vjp(g)[0]
-
-    with precision(x.values.dtype):
-        return run(tensor(x), jnp.asarray(g))
+    return with_gradients(direct.relu, x, g=g)
 
 
 @pytest.mark.parametrize("case", parameters(GRID))
 def test_relu_equals_the_oracle(case, rng):
-    x = case_of(case | REST, rng).x
+    x = tensor_of(case, rng)
     expected, source = oracle.relu(x)
     g = number(rng, x.values.shape, "integers", case["dtype"])
     y, gx = relu(x, g)

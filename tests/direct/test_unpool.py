@@ -1,35 +1,26 @@
 """`direct.unpool`: every entry of the fine tensor with the value of its parent."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxsparse import direct
 from tests import oracle_kit
 from tests.direct.common import (
-    DTYPES,
     F32,
     assert_equal,
     assert_same,
     entries,
-    precision,
     random_input,
     tensor,
+    with_gradients,
 )
-from tests.direct.grid import case_of, number, parameters
-from tests.direct.test_max_pool import REST
+from tests.direct.grid import TENSORS, number, parameters, sizes_of, tensor_of
 from tests.pairwise import pairwise
 
 GRID = pairwise(
-    {
-        "dims": (1, 2, 3, 4),
+    TENSORS
+    | {
         "unpool_strides": (1, 2, (3, 1, 2, 2), 9),
-        "in_channels": (1, 3, 17),
-        "batch": (1, 5),
-        "input": ("empty", "one", "sparse", "full"),
-        "values": ("integers", "negative", "non-finite", "subnormal"),
-        "dtype": DTYPES,
         "coarse": ("sparse", "full"),
     }
 )
@@ -37,25 +28,15 @@ GRID = pairwise(
 
 def unpool(x, onto, strides, g):
     """The fine tensor and the cotangent of the coarse values for cotangents `g`."""
-
-    @jax.jit
-    def run(x, onto, g):
-        def values_of(values):
-            y = direct.unpool(x.replace(values=values), onto, strides)
-            return y.values, y
-
-        _, vjp, y = jax.vjp(values_of, x.values, has_aux=True)
-        return y, vjp(g)[0]
-
-    with precision(x.values.dtype):
-        return run(tensor(x), tensor(onto), jnp.asarray(g))
+    y, gx, g_onto = with_gradients(lambda x, onto: direct.unpool(x, onto, strides), x, onto, g=g)
+    assert not g_onto.any()
+    return y, gx
 
 
 @pytest.mark.parametrize("case", parameters(GRID))
 def test_unpool_equals_the_oracle(case, rng):
-    onto = case_of(case | REST, rng).x
-    strides = case["unpool_strides"]
-    strides = strides if np.ndim(strides) == 0 else strides[: case["dims"]]
+    onto = tensor_of(case, rng)
+    strides = sizes_of(case["unpool_strides"], case["dims"])
     shape = oracle_kit.pooling(onto.spatial_shape, strides)[0].out
     share = {"sparse": 0.5, "full": 1.0}[case["coarse"]]
     x = random_input(rng, *onto.keys.shape[:1], shape, onto.keys.shape[1], share)
