@@ -113,6 +113,20 @@ def floats(x):
     return x.values if isinstance(x, SparseTensor) else x
 
 
+def direction_of(params):
+    """A tree like `params` of normal numbers."""
+    return jax.tree.map(lambda p: normal(*p.shape, dtype=p.dtype, seed=p.size), params)
+
+
+def slope_along(f, params, direction, step=1e-6):
+    """The derivative of `f(params)`, a tree, along a direction, by central differences."""
+
+    def at(distance):
+        return f(jax.tree.map(lambda p, d: p + distance * d, params, direction))
+
+    return jax.tree.map(lambda a, b: (a - b) / (2 * step), at(step), at(-step))
+
+
 def assert_trees_equal(actual, expected):
     jax.tree.map(np.testing.assert_array_equal, actual, expected)
 

@@ -23,12 +23,14 @@ from tests.direct.jax_rules import (
     NAMES,
     OUT,
     assert_trees_close,
+    direction_of,
     floats,
     image,
     loss,
     normal,
     operations,
     parameters,
+    slope_along,
     some,
     sparse,
 )
@@ -114,7 +116,7 @@ def test_second_derivatives_of_a_network():
     with jax.enable_x64(True):
         params, x = parameters(np.float64), image(dtype=np.float64)
         gradient = jax.jit(jax.grad(loss))
-        direction = jax.tree.map(lambda p: normal(*p.shape, dtype=p.dtype, seed=p.size), params)
+        direction = direction_of(params)
         along = jax.jit(
             jax.grad(
                 lambda p: sum(
@@ -127,12 +129,7 @@ def test_second_derivatives_of_a_network():
                 )
             )
         )(params)
-        step = 1e-6
-        ahead, behind = (
-            gradient(jax.tree.map(lambda p, d: p + sign * step * d, params, direction), x)  # noqa: B023
-            for sign in (1, -1)
-        )
-        slope = jax.tree.map(lambda a, b: (a - b) / (2 * step), ahead, behind)
+        slope = slope_along(lambda p: gradient(p, x), params, direction)
         assert_trees_close(along, slope, rtol=1e-5, atol=1e-8)
 
 

@@ -14,9 +14,11 @@ from tests.direct.jax_rules import (
     SPATIAL,
     assert_trees_close,
     assert_trees_equal,
+    direction_of,
     image,
     kit,
     normal,
+    slope_along,
     sparse,
 )
 from tests.direct.jax_rules import parameters as all_parameters
@@ -56,18 +58,14 @@ def test_second_derivatives():
     # Selection and maxima are constant near a point: finite differences of the gradient are the second derivative.
     with jax.enable_x64(True):
         params, x = parameters(np.float64), image(dtype=np.float64)
-        direction = jax.tree.map(lambda p: normal(*p.shape, dtype=p.dtype, seed=p.size), params)
+        direction = direction_of(params)
 
         def along(params):
             products = jax.tree.map(jnp.vdot, gradient(params, x), direction)
             return sum(jax.tree.leaves(products))
 
-        step, slope = 1e-6, jax.jit(gradient)
-        ahead, behind = (
-            slope(jax.tree.map(lambda p, d: p + sign * step * d, params, direction), x)  # noqa: B023
-            for sign in (1, -1)
-        )
-        expected = jax.tree.map(lambda a, b: (a - b) / (2 * step), ahead, behind)
+        jitted = jax.jit(gradient)
+        expected = slope_along(lambda p: jitted(p, x), params, direction)
         assert_trees_close(jax.jit(jax.grad(along))(params), expected, rtol=1e-5, atol=1e-8)
 
 

@@ -138,7 +138,9 @@ def test_presets_of_the_appendix():
         model = nnx.eval_shape(lambda: models.OctNet3(shape, 2, **options, rngs=nnx.Rngs(0)))
         return tuple(conv.density_bound for conv in model.convs if hasattr(conv, "density_bound"))
 
-    three = lambda *rho: tuple(bound for bound in rho for _ in range(3))  # noqa: E731
+    def three(*rho):
+        return tuple(bound for bound in rho for _ in range(3))
+
     assert bounds((32,) * 3, "modelnet40") == three(0.14, 0.33, 0.66)
     assert bounds((128,) * 3, "modelnet40") == three(0.02, 0.06, 0.14)
     assert bounds((256,) * 3, "scannet-extreme") == three(0.01, 0.03, 0.07)
