@@ -153,30 +153,3 @@ def _check_fit(name: str, select: Any, nnz: jax.Array, capacity: int) -> None:
             f"{name}: {found.max()} entries in batch element {b}, channel {c} do not fit into a "
             f"capacity of {capacity}; give a larger capacity, or select= to cut them on purpose"
         )
-
-
-def check_keys(function: str, keys: np.ndarray, volume: int) -> None:
-    """Raises unless every list of keys ascends strictly within [0, volume) and is filled up with the volume."""
-    before = np.concatenate([np.full_like(keys[..., :1], -1), keys[..., :-1]], axis=-1)
-    out_of_range = (keys < 0) | (keys > volume)
-    for bad, wording in (
-        (out_of_range, f"in [0, {volume}), or {volume} in unused slots"),
-        ((keys < volume) & (before == volume), "without entries behind unused slots"),
-        ((keys < volume) & (before == keys), "free of duplicates"),
-        ((keys < volume) & (before > keys), "strictly ascending"),
-    ):
-        if bad.any():
-            where = np.argwhere(bad)[0]
-            what = f"{keys[tuple(where)]} after {before[tuple(where)]} at {where.tolist()}"
-            raise ValueError(expected(function, "keys", wording, what))
-
-
-def check_nnz(function: str, keys: np.ndarray, nnz: np.ndarray, volume: int) -> None:
-    """Raises unless ``min(nnz, capacity)`` is the number of entries in every list."""
-    stored = (keys < volume).sum(-1)
-    bad = np.minimum(nnz, keys.shape[-1]) != stored
-    if bad.any():
-        where = tuple(np.argwhere(bad)[0])
-        wording = f"{stored[where]}, the number of keys (or more where all slots are used)"
-        what = f"{nnz[where]} at {[int(i) for i in where]}"
-        raise ValueError(expected(function, "nnz", wording, what))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxsparse._core import checks, entries, explicit_axes, windows
 from jaxsparse._core.checks import expected
-from jaxsparse.direct import _build, convert
+from jaxsparse.direct import _build, _validation, convert
 
 if TYPE_CHECKING:  # it takes longer to import than all of jaxsparse
     from jax.experimental import sparse
@@ -336,7 +336,7 @@ class SparseTensor:
         else:
             nnz = checks.int32_array("from_entries", "nnz", nnz)
         x = cls(keys, values, nnz, shape)
-        _validate("from_entries", x)
+        _validation.check("from_entries", x)
         unused = keys >= volume
         return x.replace(values=jnp.where(unused, jnp.zeros((), values.dtype), values))
 
@@ -354,7 +354,7 @@ class SparseTensor:
         >>> x.validate() is x
         True
         """
-        _validate("validate", self)
+        _validation.check("validate", self)
         return self
 
 
@@ -365,43 +365,4 @@ def check_tensor(function: str, argument: str, x: Any, *, specs: bool = False) -
     """
     if not isinstance(x, SparseTensor):
         raise TypeError(expected(function, argument, "a direct.SparseTensor", type(x).__name__))
-    if not isinstance(x.spatial_shape, tuple):
-        what = repr(x.spatial_shape)
-        raise TypeError(expected(function, f"{argument}.spatial_shape", "a tuple", what))
-    windows.spatial_shape(function, x.spatial_shape)
-    for name, rank in (("keys", 3), ("values", 3), ("nnz", 2)):
-        field = getattr(x, name)
-        is_spec = isinstance(field, jax.ShapeDtypeStruct)
-        if not hasattr(field, "dtype") or not hasattr(field, "shape") or (is_spec and not specs):
-            what = type(field).__name__
-            raise TypeError(expected(function, f"{argument}.{name}", "an array", what))
-        if len(field.shape) != rank:
-            axes = "[B, C, K]" if rank == 3 else "[B, C]"
-            wording = f"of rank {rank}, {axes}"
-            raise ValueError(
-                expected(function, f"{argument}.{name}", wording, f"shape {tuple(field.shape)}")
-            )
-    for name in ("keys", "nnz"):
-        if getattr(x, name).dtype != jnp.int32:
-            what = getattr(x, name).dtype
-            raise TypeError(expected(function, f"{argument}.{name}", "of dtype int32", what))
-    if x.values.dtype.name not in checks.FLOATS:
-        wording = f"of dtype {', '.join(checks.FLOATS)}"
-        raise TypeError(expected(function, f"{argument}.values", wording, x.values.dtype))
-    if x.values.dtype != jax.dtypes.canonicalize_dtype(x.values.dtype):  # NumPy's float64
-        wording = "of at most float32 unless jax_enable_x64 is set"
-        raise TypeError(expected(function, f"{argument}.values", wording, x.values.dtype))
-    if 0 in x.keys.shape[1:]:
-        wording = "of at least one channel and one slot"
-        raise ValueError(expected(function, f"{argument}.keys", wording, f"shape {x.keys.shape}"))
-    checks.shape(function, f"{argument}.values", x.values, x.keys.shape, "that of keys")
-    checks.shape(function, f"{argument}.nnz", x.nnz, x.keys.shape[:2], "batch and channels of keys")
-
-
-def _validate(function: str, x: SparseTensor) -> None:
-    check_tensor(function, "x", x)
-    keys, nnz = checks.concrete(x.keys), checks.concrete(x.nnz)
-    if keys is not None:
-        _build.check_keys(function, keys, x.volume)
-        if nnz is not None:
-            _build.check_nnz(function, keys, nnz, x.volume)
+    _validation.check_fields(function, argument, x, specs=specs)
