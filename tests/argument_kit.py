@@ -8,7 +8,12 @@ from jaxsparse import direct
 from tests.argument_rows import (
     CAPACITY,
     CONTAINER,
+    EMPTY,
     EMPTY_BATCH,
+    HOLES,
+    POOLED,
+    SOUND_LISTS_END,
+    UNSORTED,
     WINDOWS,
     Defined,
     Late,
@@ -16,14 +21,13 @@ from tests.argument_rows import (
     f32,
     i32,
     keeps,
+    roomy,
     section,
     type_error,
     value_error,
     x,
 )
 
-UNSORTED = x(keys=i32([[[7, 3, 11], [-1, 5, 99]]]))
-SOUND_LISTS_END = "a list ends at the first such key"
 KEYS_STAY = "keys and counts stay as they are; entries from the first such key on hold 0"
 
 
@@ -49,17 +53,12 @@ AVG_POOL = section(
     direct.avg_pool,
     {"x": x(), "window": 2},
     *CONTAINER,
-    ("x", "an empty batch", EMPTY_BATCH, Defined("an empty batch", lambda y: y.shape == (0, 2, 3, 2))),
-    ("x", "keys that are unsorted, repeated or out of range", UNSORTED, Defined(SOUND_LISTS_END, lambda y: y.nnz.tolist() == [[1, 0]])),
-    ("window", "0", 0, value_error("window must be at least 1, got 0")),
-    ("window", "negative", (2, -1), value_error("window[1] must be at least 1, got -1")),
-    ("window", "of another length", (2,), value_error("window must be an integer or 2 of them")),
-    ("window", "a float", 2.0, type_error("window must be an integer")),
+    *POOLED,
     ("window", "larger than the input, up to 2^31 - 1", 2**31 - 1, Defined("one output voxel: windows are cut at the end", lambda y: y.shape == (1, 1, 1, 2) and y.values.tolist() == [[[2, 0, 0], [4, 0, 0]]])),
     *WINDOWS,
-    ("strides", "larger than the window", 3, Defined("voxels between the windows take no part", lambda y: y.shape == (1, 2, 2, 2))),
+    HOLES,
     *CAPACITY,
-    ("capacity", "more than the output's volume", 50, Defined("legal; slots that cannot be used stay empty", keeps(50))),
+    roomy("the output's volume"),
 )  # fmt: skip
 
 GLOBAL = tuple(
@@ -121,7 +120,7 @@ LEAKY_RELU = section(
     lambda **arguments: with_traced(direct.leaky_relu, **arguments),
     {"x": x()},
     *CONTAINER,
-    ("x", "an empty batch", EMPTY_BATCH, Defined("an empty batch", lambda y: y.shape == (0, 4, 5, 2))),
+    EMPTY,
     ("x", "keys that are unsorted, repeated or out of range", UNSORTED, Defined(KEYS_STAY, lambda y: y.values.tolist() == [[[1, 0, 0], [0, 0, 0]]])),
     ("slope", "NaN", float("nan"), value_error("slope must be finite, got nan")),
     ("slope", "infinite", float("inf"), value_error("slope must be finite, got inf")),
@@ -138,7 +137,7 @@ DROPOUT = section(
     lambda **arguments: with_traced(direct.dropout, **arguments),
     {"x": x(), "rate": 0.5, "key": KEY},
     *CONTAINER,
-    ("x", "an empty batch", EMPTY_BATCH, Defined("an empty batch", lambda y: y.shape == (0, 4, 5, 2))),
+    EMPTY,
     ("x", "keys that are unsorted, repeated or out of range", UNSORTED, Defined(KEYS_STAY, lambda y: not y.values[:, :, 1:].any())),
     ("rate", "negative", -0.1, value_error("rate must be finite and at least 0 and at most 1, got -0.1")),
     ("rate", "above 1", 1.5, value_error("rate must be finite and at least 0 and at most 1, got 1.5")),
@@ -167,7 +166,7 @@ ADD = section(
     ("y", "another dtype than x", Late(lambda: container().replace(values=jnp.ones((1, 2, 3), jnp.float16))), type_error("y must be of the dtype of x, float32")),
     *CAPACITY,
     ("capacity", "left out", None, Defined("the sum of both", keeps(6))),
-    ("capacity", "more than the volume", 50, Defined("legal; slots that cannot be used stay empty", keeps(50))),
+    roomy("the volume"),
 )  # fmt: skip
 
 
@@ -198,7 +197,7 @@ BATCH_NORM = section(
     direct.batch_norm,
     {"x": x()},
     *CONTAINER,
-    ("x", "an empty batch", EMPTY_BATCH, Defined("an empty batch", lambda y: y.shape == (0, 4, 5, 2))),
+    EMPTY,
     ("x", "keys that are unsorted, repeated or out of range", UNSORTED, Defined(KEYS_STAY, lambda y: not y.values.any())),
     *per_channel("scale"),
     *per_channel("bias"),

@@ -18,7 +18,7 @@ from tests.argument_rows import (
     Late,
     Row,
     f32,
-    keeps,
+    roomy,
     section,
     type_error,
     value_error,
@@ -142,7 +142,7 @@ MAX_POOL = section(
     *WINDOWS,
     *CAPACITY,
     ("capacity", "given with a dense array", {"x": f32(1, 4, 5, 2), "capacity": 3}, value_error("capacity must be left out for a dense array, got 3")),
-    ("capacity", "more than the output's volume", 50, Defined("legal; slots that cannot be used stay empty", keeps(50))),
+    roomy("the output's volume"),
 )  # fmt: skip
 
 RELU = section("nn.relu", nn.relu, {}, *BAD_SPARSE, *BAD_DENSE)

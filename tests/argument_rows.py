@@ -133,6 +133,11 @@ CONTAINER = (
 )  # fmt: skip
 EMPTY_BATCH = x(keys=np.zeros((0, 2, 3), np.int32), values=f32(0, 2, 3), nnz=np.zeros((0, 2), np.int32))  # fmt: skip
 
+UNSORTED = x(keys=i32([[[7, 3, 11], [-1, 5, 99]]]))
+SOUND_LISTS_END = "a list ends at the first such key"
+EMPTY = ("x", "an empty batch", EMPTY_BATCH, Defined("an empty batch", lambda y: y.shape == (0, 4, 5, 2)))  # fmt: skip
+ENDS_EARLY = ("x", "keys that are unsorted, repeated or out of range", UNSORTED, Defined(SOUND_LISTS_END, lambda y: y.nnz.tolist() == [[1, 0]]))  # fmt: skip
+
 CAPACITY = (
     ("capacity", "0", 0, value_error("capacity must be at least 1, got 0")),
     ("capacity", "negative", -3, value_error("capacity must be at least 1, got -3")),
@@ -156,6 +161,21 @@ WINDOWS = (
     ("strides", "a string", "2", type_error("strides must be an integer or 2 of them")),
 )  # fmt: skip
 
+# What both poolings of windows say of an input or a window.
+POOLED = (
+    ("x", "an empty batch", EMPTY_BATCH, Defined("an empty batch", lambda y: y.shape == (0, 2, 3, 2))),
+    ENDS_EARLY,
+    ("window", "0", 0, value_error("window must be at least 1, got 0")),
+    ("window", "negative", (2, -1), value_error("window[1] must be at least 1, got -1")),
+    ("window", "of another length", (2,), value_error("window must be an integer or 2 of them")),
+    ("window", "a float", 2.0, type_error("window must be an integer")),
+)  # fmt: skip
+HOLES = ("strides", "larger than the window", 3, Defined("voxels between the windows take no part", lambda y: y.shape == (1, 2, 2, 2)))  # fmt: skip
+
 
 def keeps(capacity: int) -> Callable[[SparseTensor], bool]:
     return lambda y: y.keys.shape[-1] == capacity
+
+
+def roomy(of: str) -> tuple:
+    return ("capacity", f"more than {of}", 50, Defined("legal; slots that cannot be used stay empty", keeps(50)))  # fmt: skip
