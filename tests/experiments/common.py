@@ -1,5 +1,8 @@
 """A configuration small enough to train in a second or two, and what a run of it left behind."""
 
+import dataclasses
+import itertools
+
 from flax import nnx
 
 from experiments.config import ExperimentConfig
@@ -31,6 +34,24 @@ def steps_for(config):
     """The compiled halves of a configuration's runner."""
     model = build_model(config.model, load_dataset(config.data), seed=config.seed)
     return make_steps(model, build_optimizer(config.optimizer, total_steps=1), config.seed)
+
+
+def make_steps_with(act, number):
+    """In place of `trainer.make_steps`: calls `act` when step `number` has been asked for and not yet been handed over."""
+
+    def make(*arguments):
+        steps = make_steps(*arguments)
+        calls = itertools.count(1)
+
+        def step(state, batch):
+            result = steps.train(state, batch)
+            if next(calls) == number:
+                act()
+            return result
+
+        return dataclasses.replace(steps, train=step)
+
+    return make
 
 
 def final_state(run_dir, config):

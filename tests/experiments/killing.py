@@ -7,7 +7,6 @@ operations on the temporary folder is done, ``["delete", n]`` while an old check
 became of every process as JSON.
 """
 
-import dataclasses
 import json
 import os
 import signal
@@ -21,6 +20,7 @@ from experiments.config.load import validate
 from experiments.data import load_dataset
 from experiments.train import train, trainer
 from experiments.train.run_folder import has_begun
+from tests.experiments.common import make_steps_with
 
 TEMPORARY = ".orbax-checkpoint-tmp"
 
@@ -65,22 +65,7 @@ def run(config, folder, point, length):
     operations = Operations(folder / "checkpoints")
     match point:
         case ["step", number]:
-            original = trainer.make_steps
-
-            def make_steps(*arguments):
-                steps = original(*arguments)
-                calls = []
-
-                def step(state, batch):
-                    calls.append(1)
-                    result = steps.train(state, batch)
-                    if len(calls) == number:
-                        die()
-                    return result
-
-                return dataclasses.replace(steps, train=step)
-
-            trainer.make_steps = make_steps
+            trainer.make_steps = make_steps_with(die, number)
         case ["write", save, share]:
 
             def on_write():

@@ -17,7 +17,7 @@ from experiments.train import Interrupted, train, trainer
 from experiments.train.checkpoint import _fixed
 from experiments.train.metrics import read_metrics
 from experiments.train.run_folder import sole_writer
-from tests.experiments.common import final_state, small_config
+from tests.experiments.common import final_state, make_steps_with, small_config
 
 
 @pytest.fixture
@@ -95,32 +95,17 @@ def test_nothing_compiles_after_the_first_step_and_test(tmp_path, console, monke
     assert (tmp_path / "result.json").exists()
 
 
-class StopAfter:
+def stop_after(monkeypatch, number, at):
     """Sends this process a signal in the middle of a step."""
-
-    def __init__(self, monkeypatch, number, at):
-        original = trainer.make_steps
-
-        def make_steps(*arguments):
-            steps = original(*arguments)
-            calls = []
-
-            def step(state, batch):
-                calls.append(1)
-                if len(calls) == at:
-                    os.kill(os.getpid(), number)
-                return steps.train(state, batch)
-
-            return trainer.dataclasses.replace(steps, train=step)
-
-        monkeypatch.setattr(trainer, "make_steps", make_steps)
+    signalled = make_steps_with(lambda: os.kill(os.getpid(), number), at)
+    monkeypatch.setattr(trainer, "make_steps", signalled)
 
 
 def test_interrupted_run_goes_on_to_the_same_bits(tmp_path, console, monkeypatch):
     config = small_config(train={"epochs": 2})
     train(config, tmp_path / "whole", console=console)
     with monkeypatch.context() as patch:
-        StopAfter(patch, signal.SIGINT, at=2)
+        stop_after(patch, signal.SIGINT, at=2)
         with pytest.raises(Interrupted) as stop:
             train(config, tmp_path / "parts", console=console)
     assert stop.value.step == 2
@@ -140,7 +125,7 @@ def test_interrupted_run_goes_on_to_the_same_bits(tmp_path, console, monkeypatch
 
 
 def test_sigterm_leaves_a_whole_checkpoint(tmp_path, console, monkeypatch):
-    StopAfter(monkeypatch, signal.SIGTERM, at=1)
+    stop_after(monkeypatch, signal.SIGTERM, at=1)
     with pytest.raises(Interrupted):
         train(small_config(), tmp_path, console=console)
     assert final_state(tmp_path, small_config())[0] == 1
