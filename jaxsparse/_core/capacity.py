@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from jaxsparse._core.checks import LARGEST, described, expected, integer
+from jaxsparse._core.checks import LARGEST, expected, integer, real
 
 
 def resolve(function: str, capacity: Any, density: Any, *, volume: int, bound: int) -> int:
@@ -40,12 +40,7 @@ def check(function: str, capacity: Any, density: Any) -> tuple[int | None, float
 
 def share_of(function: str, argument: str, density: Any) -> float:
     """A share of a volume: positive and finite."""
-    try:
-        if isinstance(density, str | bytes | bool):  # float() would take them
-            raise TypeError
-        share = float(density)
-    except (TypeError, ValueError, OverflowError):
-        raise TypeError(expected(function, argument, "a number", described(density))) from None
+    share = real(function, argument, density)
     if not 0 < share < math.inf:
         raise ValueError(expected(function, argument, "a positive, finite number", density))
     return share

@@ -56,24 +56,24 @@ def integers(
     )
 
 
+def real(function: str, argument: str, value: Any, wording: str = "a number") -> float:
+    """What ``float`` makes of a number; no string and no bool."""
+    try:
+        if isinstance(value, str | bytes | bool | np.bool_):  # float() would take them
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError, OverflowError):  # a tracer's error is a TypeError
+        raise TypeError(expected(function, argument, wording, described(value))) from None
+
+
 def number(
     function: str, argument: str, value: Any, *, low: float = -math.inf, high: float = math.inf
 ) -> float:
     """A finite number from ``low`` to ``high`` that is known at trace time."""
-    try:
-        if isinstance(value, str | bytes | bool | np.bool_):  # float() would take them
-            raise TypeError
-        found = float(value)
-    except (TypeError, ValueError):  # a tracer's error is a TypeError
-        what = f"{value!r} ({type(value).__name__})"
-        raise TypeError(
-            expected(function, argument, "a number, known at trace time", what)
-        ) from None
+    found = real(function, argument, value, "a number, known at trace time")
     if not (math.isfinite(found) and low <= found <= high):
-        limits = [f"at least {low:g}"] * (low > -math.inf) + [f"at most {high:g}"] * (
-            high < math.inf
-        )
-        wording = " and ".join(["finite", *limits])
+        limits = (f"at least {low:g}", low), (f"at most {high:g}", high)
+        wording = " and ".join(["finite", *(text for text, v in limits if math.isfinite(v))])
         raise ValueError(expected(function, argument, wording, found))
     return found
 
