@@ -220,7 +220,7 @@ OCTNET3 = section(
     ("input_density", "a string", "half", type_error("input_density must be a number")),
     ("select", "an unknown word", "strongest", value_error("select must be one of ['value', 'magnitude', 'relu']")),
     ("use_bias", "False", False, Defined("no bias", lambda model: model.convs[0].bias is None)),
-    ("dropout", "above 1", 1.5, value_error("dropout must be in [0, 1], got 1.5")),
+    ("dropout", "above 1", 1.5, value_error("dropout must be finite and at least 0 and at most 1, got 1.5")),
     ("dropout", "a string", "half", type_error("dropout must be a number")),
     ("sparse", "False", False, Defined("the dense twin", lambda model: isinstance(model.convs[0], nnx.Conv))),
     *DTYPES,

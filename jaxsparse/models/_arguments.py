@@ -1,6 +1,5 @@
 """Checks of what a network is built from."""
 
-import numbers
 from typing import Any
 
 from jaxsparse._core import capacity as capacities
@@ -39,11 +38,3 @@ def densities(value: Any, count: int) -> tuple[float, ...]:
         capacities.share_of("OctNet3", f"densities[{i}]", density)
         for i, density in enumerate(value)
     )
-
-
-def check_dropout(value: Any) -> None:
-    """A share from 0 to 1."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(checks.expected("OctNet3", "dropout", "a number", checks.described(value)))
-    if not 0 <= float(value) <= 1:
-        raise ValueError(checks.expected("OctNet3", "dropout", "in [0, 1]", value))

@@ -117,7 +117,7 @@ class OctNet3(nnx.Module):
         kernel = (_arguments.size("kernel_size", kernel_size),) * len(spatial_shape)
         input_density = capacities.share_of("OctNet3", "input_density", input_density)
         checks.one_of("OctNet3", "select", select, SELECT)
-        _arguments.check_dropout(dropout)
+        dropout = checks.number("OctNet3", "dropout", dropout, low=0, high=1)
         if dtype is not None:
             checks.float_dtype("OctNet3", "dtype", dtype)
         checks.float_dtype("OctNet3", "param_dtype", param_dtype)
