@@ -48,7 +48,8 @@ class OctNet3(nnx.Module):
       dtype: type of the computation.
       param_dtype: type of the parameters.
       kernel_init: initialiser of all kernels.
-      rngs: ``nnx.Rngs`` with a ``params`` stream. Dropout's key comes with each call.
+      rngs: ``nnx.Rngs`` with a ``params`` stream. Dropout's key comes with each call, unless there is a stream named
+        ``dropout`` here, too: the network then keeps a fork of it and draws from that.
 
     Raises:
       ValueError: ``densities`` has not one entry a stage or names no preset for ``spatial_shape``, or ``stages`` is left
@@ -147,7 +148,8 @@ class OctNet3(nnx.Module):
         for _ in widths[1:]:
             shape = tuple(-(-n // 2) for n in shape)
         self.convs = nnx.List(convs)
-        self.dropout = nnx.Dropout(dropout)
+        # Not the default stream: state that changes with every call is not for those who did not ask for it.
+        self.dropout = nnx.Dropout(dropout, rngs=rngs if "dropout" in rngs else None)
         self.hidden = nnx.Linear(math.prod(shape) * features, hidden, **shared)
         self.logits = nnx.Linear(hidden, classes, **shared)
 
@@ -164,7 +166,7 @@ class OctNet3(nnx.Module):
 
         Args:
           x: array ``[batch, *spatial_shape, in_features]``, or a ``SparseTensor`` (sparse networks only).
-          rngs: ``nnx.Rngs`` with a ``dropout`` stream; needed unless the model is in evaluation mode.
+          rngs: ``nnx.Rngs`` with a ``dropout`` stream; needed unless the model is in evaluation mode or has its own.
 
         Returns:
           Logits ``[batch, classes]``.
@@ -206,15 +208,17 @@ class OctNet3(nnx.Module):
         """The dense end of the network: ``[batch, classes]`` from the last layer's activation.
 
         Raises:
-          ValueError: ``x`` has not the last layer's shape, or ``rngs`` is left out in training mode.
+          ValueError: ``x`` has not the last layer's shape, or ``rngs`` is left out in training mode and the network has no
+            stream of its own.
         """
         dense = nn.to_dense(x)
         features = self.hidden.in_features
         if dense.ndim < 2 or math.prod(dense.shape[1:]) != features:
             wording = f"of {features} features a batch element"
             raise ValueError(checks.expected("OctNet3", "x", wording, f"shape {dense.shape}"))
-        if rngs is None and self.dropout.rate > 0 and not self.dropout.deterministic:
-            wording = "nnx.Rngs with a dropout stream in training mode"
+        own = self.dropout.rngs is not None or self.dropout.rate == 0
+        if rngs is None and not own and not self.dropout.deterministic:
+            wording = "nnx.Rngs with a dropout stream in training mode, here or in the constructor"
             raise ValueError(checks.expected("OctNet3", "rngs", wording, rngs))
         features = self.dropout(dense.reshape(len(dense), -1), rngs=rngs)
         return self.logits(jax.nn.relu(self.hidden(features)))

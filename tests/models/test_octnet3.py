@@ -161,6 +161,25 @@ def test_dropout_only_while_training():
     np.testing.assert_array_equal(model(x), model(x))
 
 
+def test_a_dropout_stream_of_its_own():
+    """Only where the constructor was given one by name; the call's takes precedence."""
+    options = {"rho1": 0.2, "hidden": 32}
+    named = models.octnet3_24(**options, rngs=nnx.Rngs(params=0, dropout=3))
+    plain = models.octnet3_24(**options, rngs=nnx.Rngs(params=0))
+    assert not nnx.to_flat_state(
+        nnx.state(models.octnet3_24(**options, rngs=nnx.Rngs(0)), nnx.RngState)
+    )
+    weights = (nnx.to_pure_dict(nnx.state(model, nnx.Param)) for model in (named, plain))
+    jax.tree.map(np.testing.assert_array_equal, *weights)
+    x = digit_like(2, 28)
+    call = nnx.Rngs(dropout=1), nnx.Rngs(dropout=1)
+    np.testing.assert_array_equal(named(x, rngs=call[0]), plain(x, rngs=call[1]))
+    first, second = named(x), named(x)
+    assert (np.asarray(first) != np.asarray(second)).any()
+    with pytest.raises(ValueError, match="in training mode, here or in the constructor, got None"):
+        plain(x)
+
+
 def test_takes_a_sparse_tensor():
     model = models.octnet3_24(rho1=0.2, hidden=32, rngs=nnx.Rngs(0))
     model.eval()
