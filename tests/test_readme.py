@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/direct.md", "docs/conventions.md", "docs/optim.md"]
+PAGES = [f"docs/{name}.md" for name in ("direct", "conventions", "linen", "optim")] + ["README.md"]
 
 
 def blocks(page):
