@@ -195,6 +195,39 @@ def test_set_masks_refuses():
     assert net.first.mask[...].all()
 
 
+@pytest.mark.parametrize("path", [("frist", "kernel"), ("blocks", "0", "kernel"), ("blocks", 7)])
+def test_set_masks_refuses_a_path_that_the_model_has_not(path):
+    """A typo, or an integer name that a file made a string, does not pass for a layer left out."""
+    net = Net(use_bias=False, rngs=nnx.Rngs(0))
+    masks = nnx.to_pure_dict(masks_of(net))
+    stray = jnp.zeros((3, 3, 1, 2), bool)
+    for key in reversed(path[1:]):
+        stray = {key: stray}
+    masks[path[0]] = stray
+    with pytest.raises(ValueError, match=f"got one with {'.'.join(map(str, path))}, which"):
+        nn.set_masks(net, masks)
+    assert net.first.mask[...].all()
+
+
+def test_set_masks_without_a_kernel_says_which_there_are():
+    net = Net(use_bias=False, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"\(there: blocks\.0\.kernel, first\.kernel\)"):
+        nn.set_masks(net, {"first": {"mask": net.first.mask[...]}})
+    with pytest.raises(ValueError, match="of the model, which has none, got dict"):
+        nn.set_masks(nnx.Linear(1, 2, rngs=nnx.Rngs(0)), {})
+
+
+def test_layers_that_share_a_kernel_share_its_mask():
+    net = Net(use_bias=False, rngs=nnx.Rngs(0))
+    net.blocks.append(nn.DirectConv(4, 4, (3, 3), use_bias=False, rngs=nnx.Rngs(1)))
+    net.blocks[1].kernel = net.blocks[0].kernel
+    masks = masks_of(net)
+    assert 1 not in masks["blocks"]
+    nn.set_masks(net, masks)
+    np.testing.assert_array_equal(net.blocks[1].mask[...], net.blocks[0].mask[...])
+    assert not net.blocks[1].mask[...].all()
+
+
 def test_masks_share_no_buffer_with_the_optimiser():
     """The step hands its own mask on unchanged: both copies must be donatable."""
     net = Net(use_bias=False, rngs=nnx.Rngs(0))
