@@ -31,7 +31,8 @@ class DirectConv(nnx.Module):
     active responses only, and every (batch element, output channel) keeps its ``capacity`` strongest responses.
 
     In training mode every call writes the measured density to ``self.density``, as ``nnx.BatchNorm`` writes its
-    statistics: call the layer under ``nnx.jit`` or split and merge it. After ``model.eval()`` (or with
+    statistics: call the layer under ``nnx.jit`` or split and merge it (in ``jax.grad`` within ``jax.jit`` by
+    ``nnx.merge(..., copy=True)``, as all of Flax's layers with statistics). After ``model.eval()`` (or with
     ``use_running_average = True``) it writes nothing and may be closed over by any JAX transformation.
 
     The density is the mean over the batch that the call sees. Inside ``shard_map`` that is the device's part: take

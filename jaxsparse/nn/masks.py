@@ -47,7 +47,7 @@ def set_masks(model: nnx.Module, masks: Any) -> None:
     paths = {id(node): path for path, node in nodes if isinstance(node, nnx.Variable)}
     known = {*paths.values(), *((*path, "kernel") for path, _ in layers)}
     for path in _mask_paths(masks):
-        if path not in known:
+        if path and path not in known:
             what = f"one with {'.'.join(map(str, path))}, which the model has not"
             raise ValueError(expected("set_masks", "masks", "a tree like the model's state", what))
     new: list[tuple[DirectConv, jax.Array]] = []

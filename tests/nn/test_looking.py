@@ -213,6 +213,8 @@ def test_set_masks_without_a_kernel_says_which_there_are():
     net = Net(use_bias=False, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match=r"\(there: blocks\.0\.kernel, first\.kernel\)"):
         nn.set_masks(net, {"first": {"mask": net.first.mask[...]}})
+    with pytest.raises(ValueError, match=r"\(there: .*\), got ndarray"):
+        nn.set_masks(net, np.ones((3, 3, 1, 4), bool))
     with pytest.raises(ValueError, match="of the model, which has none, got dict"):
         nn.set_masks(nnx.Linear(1, 2, rngs=nnx.Rngs(0)), {})
 
