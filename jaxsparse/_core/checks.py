@@ -26,6 +26,13 @@ def described(value: Any) -> str:
     return f"{value!r} ({type(value).__name__})"
 
 
+def kind(value: Any) -> str:
+    """How an error names a value that should have been a container: arrays, traced or not, by their shape."""
+    if isinstance(value, jax.Array | np.ndarray):
+        return f"an array of shape {tuple(value.shape)}"
+    return type(value).__name__
+
+
 def integer(
     function: str, argument: str, value: Any, *, minimum: int, wording: str = "an integer"
 ) -> int:

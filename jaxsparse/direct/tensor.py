@@ -364,5 +364,5 @@ def check_tensor(function: str, argument: str, x: Any, *, specs: bool = False) -
     ``specs``: whether ``jax.ShapeDtypeStruct`` will do for arrays.
     """
     if not isinstance(x, SparseTensor):
-        raise TypeError(expected(function, argument, "a direct.SparseTensor", type(x).__name__))
+        raise TypeError(expected(function, argument, "a direct.SparseTensor", checks.kind(x)))
     _validation.check_fields(function, argument, x, specs=specs)

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 import jax
 
 from jaxsparse import direct
-from jaxsparse._core.checks import expected
+from jaxsparse._core.checks import expected, kind
 
 Activation = TypeVar("Activation", direct.SparseTensor, jax.Array)
 
@@ -15,7 +15,7 @@ def same_kind(function: str, name: str, x: Any, other_name: str, other: Any) -> 
     sparse = isinstance(x, direct.SparseTensor)
     if sparse != isinstance(other, direct.SparseTensor):
         wording = f"{'a' if sparse else 'no'} direct.SparseTensor, as {name}"
-        raise TypeError(expected(function, other_name, wording, type(other).__name__))
+        raise TypeError(expected(function, other_name, wording, kind(other)))
 
 
 def no_capacity(function: str, capacity: Any) -> None:

@@ -153,9 +153,7 @@ class DirectConv(nnx.Module):
           ValueError: its rank or channels do not fit the kernel, or the capacity is 0.
         """
         if not isinstance(x, direct.SparseTensor):
-            what = (
-                f"{type(x).__name__}; build one with direct.SparseTensor.from_dense(x, density=...)"
-            )
+            what = f"{checks.kind(x)}; direct.SparseTensor.from_dense(x, density=...) makes one"
             raise TypeError(checks.expected("DirectConv", "x", "a direct.SparseTensor", what))
         check_tensor("DirectConv", "x", x)
         kernel = self.kernel[...]

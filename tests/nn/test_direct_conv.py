@@ -145,8 +145,10 @@ def test_bad_arguments(options, error, text):
 
 def test_bad_inputs():
     layer = nn.DirectConv(1, 2, (3, 3), rngs=nnx.Rngs(0))
-    with pytest.raises(TypeError, match=r"x must be a direct\.SparseTensor"):
-        layer(jnp.zeros((1, 6, 6, 1)))
+    wording = r"x must be a direct\.SparseTensor, got an array of shape \(1, 6, 6, 1\); direct"
+    for call in (layer, jax.jit(layer)):  # a tracer is an array, too
+        with pytest.raises(TypeError, match=wording):
+            call(jnp.zeros((1, 6, 6, 1)))
     with pytest.raises(ValueError, match="channel"):
         layer(direct.SparseTensor.from_dense(image((1, 6, 6, 3)), density=1.0))
     with pytest.raises(ValueError, match=r"spatial|dimension"):
