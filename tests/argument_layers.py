@@ -180,6 +180,14 @@ REPORT = section(
     NO_MODULE,
     ("inputs", "none", {}, Defined("what is known without running", lambda table: table.rows[0].entries is None)),
 )  # fmt: skip
+DENSITIES = section(
+    "nn.densities",
+    nn.densities,
+    {"model": LAYER},
+    NO_MODULE,
+    ("per", "channel", "channel", Defined("one for each output channel", lambda tree: tree["kernel"].shape == (4,))),
+    ("per", "an unknown word", "filter", value_error("per must be 'layer' or 'channel', got 'filter'")),
+)  # fmt: skip
 SET_MASKS = section(
     "nn.set_masks",
     nn.set_masks,
@@ -303,5 +311,5 @@ WORKSPACE_BYTES = section(
 
 LAYERS: list[Row] = [
     *DIRECT_CONV, *CALL_DIRECT_CONV, *SET_VIEW, *MAX_POOL, *RELU, *TO_DENSE, *variables("Density"),
-    *variables("PruningMask"), *CALIBRATE, *REPORT, *SET_MASKS, *OCTNET3, *CALL_OCTNET3, *ACTIVATIONS, *HEAD, *OCTNET3_24, *WORKSPACE_BYTES,
+    *variables("PruningMask"), *CALIBRATE, *REPORT, *DENSITIES, *SET_MASKS, *OCTNET3, *CALL_OCTNET3, *ACTIVATIONS, *HEAD, *OCTNET3_24, *WORKSPACE_BYTES,
 ]  # fmt: skip
