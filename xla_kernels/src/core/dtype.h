@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "portable.h"
+
 namespace jaxsparse {
 
 struct BF16 {
@@ -26,22 +28,22 @@ struct AccumOf<double> {
 template <class T>
 using Accum = typename AccumOf<T>::type;
 
-inline float float_from_bits(uint32_t u) {
+JAXSPARSE_ANYWHERE inline float float_from_bits(uint32_t u) {
   float f;
   std::memcpy(&f, &u, sizeof f);
   return f;
 }
-inline uint32_t bits_from_float(float f) {
+JAXSPARSE_ANYWHERE inline uint32_t bits_from_float(float f) {
   uint32_t u;
   std::memcpy(&u, &f, sizeof u);
   return u;
 }
 
-inline float to_accum(float x) { return x; }
-inline double to_accum(double x) { return x; }
-inline float to_accum(BF16 x) { return float_from_bits(uint32_t{x.bits} << 16); }
+JAXSPARSE_ANYWHERE inline float to_accum(float x) { return x; }
+JAXSPARSE_ANYWHERE inline double to_accum(double x) { return x; }
+JAXSPARSE_ANYWHERE inline float to_accum(BF16 x) { return float_from_bits(uint32_t{x.bits} << 16); }
 
-inline float to_accum(F16 x) {
+JAXSPARSE_ANYWHERE inline float to_accum(F16 x) {
   const uint32_t sign = (x.bits & 0x8000u) << 16;
   const uint32_t exponent = (x.bits >> 10) & 31u;
   uint32_t mantissa = x.bits & 1023u;
@@ -58,24 +60,24 @@ inline float to_accum(F16 x) {
 
 // Round to nearest, ties to even; a NaN stays a NaN.
 template <class T>
-T from_accum(Accum<T> x);
+JAXSPARSE_ANYWHERE T from_accum(Accum<T> x);
 
 template <>
-inline float from_accum<float>(float x) {
+JAXSPARSE_ANYWHERE inline float from_accum<float>(float x) {
   return x;
 }
 template <>
-inline double from_accum<double>(double x) {
+JAXSPARSE_ANYWHERE inline double from_accum<double>(double x) {
   return x;
 }
 template <>
-inline BF16 from_accum<BF16>(float x) {
+JAXSPARSE_ANYWHERE inline BF16 from_accum<BF16>(float x) {
   const uint32_t u = bits_from_float(x);
   if ((u & 0x7fffffffu) > 0x7f800000u) return BF16{static_cast<uint16_t>((u >> 16) | 0x40u)};
   return BF16{static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16)};
 }
 template <>
-inline F16 from_accum<F16>(float x) {
+JAXSPARSE_ANYWHERE inline F16 from_accum<F16>(float x) {
   const uint32_t u = bits_from_float(x);
   const uint32_t sign = (u >> 16) & 0x8000u;
   const uint32_t magnitude = u & 0x7fffffffu;
@@ -95,8 +97,8 @@ inline F16 from_accum<F16>(float x) {
   return F16{static_cast<uint16_t>(sign | (kept + up))};
 }
 
-inline bool is_finite(float x) { return (bits_from_float(x) & 0x7f800000u) != 0x7f800000u; }
-inline bool is_finite(double x) {
+JAXSPARSE_ANYWHERE inline bool is_finite(float x) { return (bits_from_float(x) & 0x7f800000u) != 0x7f800000u; }
+JAXSPARSE_ANYWHERE inline bool is_finite(double x) {
   uint64_t u;
   std::memcpy(&u, &x, sizeof u);
   return (u & 0x7ff0000000000000ull) != 0x7ff0000000000000ull;

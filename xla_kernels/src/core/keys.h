@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "portable.h"
+
 namespace jaxsparse {
 
 // The stored entries of a list: the longest prefix of keys that ascends strictly within [0, volume).
@@ -31,7 +33,9 @@ class FastDiv {
     multiplier_ = static_cast<uint64_t>((static_cast<unsigned __int128>(1) << shift_) / static_cast<uint64_t>(d)) + 1;
     if (d == 1) multiplier_ = uint64_t{1} << shift_;
   }
-  uint32_t operator()(uint32_t n) const { return static_cast<uint32_t>((n * multiplier_) >> shift_); }
+  JAXSPARSE_ANYWHERE uint32_t operator()(uint32_t n) const {
+    return static_cast<uint32_t>((n * multiplier_) >> shift_);
+  }
 
  private:
   int log_ = 0;

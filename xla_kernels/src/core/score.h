@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "portable.h"
+
 namespace jaxsparse {
 
 enum class Rule : int { kValue = 0, kMagnitude = 1, kRelu = 2 };
@@ -23,7 +25,7 @@ using Rank = typename RankOf<A>::type;
 
 // NaN of either sign ranks above +inf; -0 and +0 are one value.
 template <class A>
-inline Rank<A> rank_of(A value, Rule rule) {
+JAXSPARSE_ANYWHERE inline Rank<A> rank_of(A value, Rule rule) {
   using R = Rank<A>;
   constexpr R kSign = R{1} << (sizeof(R) * 8 - 1);
   if (value != value) return ~R{0};
@@ -36,7 +38,7 @@ inline Rank<A> rank_of(A value, Rule rule) {
 
 // `active` says that the response, before the bias, is not exactly 0.
 template <class A>
-inline bool is_candidate(A value, bool active, Rule rule) {
+JAXSPARSE_ANYWHERE inline bool is_candidate(A value, bool active, Rule rule) {
   return active && (rule != Rule::kRelu || !(value <= A{0}));
 }
 
