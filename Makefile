@@ -19,7 +19,9 @@ JOBS ?= $(shell nproc)
 
 TEST_VENV ?= .venv-test
 DEMO_VENV ?= .venv-demo
-NATIVE := pyproject.toml $(shell find xla_kernels \( -name '*.cc' -o -name '*.h' -o -name 'CMakeLists.txt' -o -name '*.cmake' \))
+# Environments made here run on CPUs: JAXSPARSE_CUDA=ON builds the CUDA module, too (a minute and more).
+export JAXSPARSE_CUDA ?= OFF
+NATIVE := pyproject.toml $(shell find xla_kernels \( -name '*.cc' -o -name '*.cu' -o -name '*.h' -o -name 'CMakeLists.txt' -o -name '*.cmake' \))
 
 .PHONY: help
 help: ## Show the targets
@@ -74,7 +76,7 @@ dev: $(TEST_VENV)/.tools ## Make the test environment with the linters in it
 	@echo "source $(TEST_VENV)/bin/activate"
 
 # ---- Checks --------------------------------------------------------------------------------------------------------------
-CPP_FILES = $(shell find xla_kernels -name '*.cc' -o -name '*.h')
+CPP_FILES = $(shell find xla_kernels -name '*.cc' -o -name '*.cu' -o -name '*.h')
 
 .PHONY: lint format
 lint: $(TEST_VENV)/.tools ## ruff, pyright, clang-format: report only
@@ -122,6 +124,26 @@ fuzz: ## libFuzzer over the kernels, FUZZ_SECONDS each (default: half an hour)
 
 fuzz-short: ## The same for twenty seconds each
 	$(MAKE) fuzz FUZZ_SECONDS=20
+
+# ---- CUDA kernels --------------------------------------------------------------------------------------------------------
+XLA_FFI_DIR = $$(cd / && "$(CURDIR)/$(TEST_VENV)/bin/python" -c 'from jax import ffi; print(ffi.include_dir())')
+CUDA_CMAKE = cmake -S xla_kernels -G Ninja -DJAXSPARSE_MODULE=OFF -DXLA_FFI_DIR="$(XLA_FFI_DIR)"
+# Tests of the CPU that run on emulated kernels, too: those whose operations all have one.
+EMULATED_TESTS := tests/direct/test_relu.py
+
+.PHONY: cuda-check cuda-emulation
+cuda-check: $(TEST_VENV)/.installed ## Compile all CUDA kernels with nvcc; registers and spills go to build/cuda-check.txt
+	$(CUDA_CMAKE) -B build/cuda-check -DJAXSPARSE_CUDA=ON
+	cmake --build build/cuda-check --clean-first --target jaxsparse_cuda_kernels | tee build/cuda-check/log
+	$(TEST_VENV)/bin/python xla_kernels/cmake/ptxas_report.py build/cuda-check/log >build/cuda-check.txt
+	tail -1 build/cuda-check.txt
+
+cuda-emulation: $(TEST_VENV)/.installed ## Run all CUDA kernels on the CPU, emulated, and compare them with the CPU's
+	$(CUDA_CMAKE) -B build/cudasim -DJAXSPARSE_CUDASIM=ON -DJAXSPARSE_CUDA=OFF -DJAXSPARSE_WERROR=ON
+	cmake --build build/cudasim --target jaxsparse_cudasim
+	export JAXSPARSE_EMULATION="$(CURDIR)/build/cudasim/libjaxsparse_cudasim.so"
+	$(TEST_VENV)/bin/python -m pytest tests/cuda $(PYTEST_ARGS)
+	$(TEST_VENV)/bin/python -m pytest -p tests.emulated_session $(EMULATED_TESTS) $(PYTEST_ARGS)
 
 # ---- The Python module under sanitizers ------------------------------------------------------------------------------------
 # A second environment that borrows the packages of the test environment through a path file (path files inside a borrowed

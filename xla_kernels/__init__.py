@@ -5,6 +5,7 @@ handlers to ``jax.ffi``. It starts no backend: JAX keeps the handlers until one 
 """
 
 import dataclasses
+import functools
 import importlib
 import operator
 import os
@@ -73,8 +74,8 @@ class Backend:
     """Whether jaxsparse has kernels for a platform, and what kind, or why not.
 
     Attributes:
-      usable: the module is loaded and its handlers are registered.
-      detail: the instruction set, or the reason.
+      usable: the module is loaded, its handlers are registered, and there is a device.
+      detail: the instruction set or the architectures, and what is missing.
     """
 
     usable: bool
@@ -89,7 +90,10 @@ def _load_cuda() -> tuple[ModuleType | None, str]:
     except ImportError as error:
         # Only if it is this module that is missing, and not one that it needs.
         if isinstance(error, ModuleNotFoundError) and error.name == "xla_kernels._cuda":
-            return None, "not built: this version of jaxsparse has CPU kernels only"
+            return (
+                None,
+                "not built: install with JAXSPARSE_CUDA=ON where nvcc is (docs/building.md)",
+            )
         return None, f"built, but it cannot be loaded: {error}"
 
 
@@ -132,7 +136,17 @@ def available() -> dict[str, Backend]:
     >>> xla_kernels.available()["cpu"].usable
     True
     """
-    return {"cpu": Backend(True, isa()), "cuda": Backend(_cuda is not None, _cuda_detail)}
+    return {"cpu": Backend(True, isa()), "cuda": _cuda_backend()}
+
+
+@functools.cache
+def _cuda_backend() -> Backend:
+    """Asks the driver, so not at import: a process that starts others must not have used it."""
+    if _cuda is None:
+        return Backend(False, _cuda_detail)
+    count, says = _cuda.devices()
+    detail = f"built for {_cuda.architectures()}"
+    return Backend(count > 0, detail if count else f"{detail}, but there is no GPU to use: {says}")
 
 
 _CONVOLUTIONS = ("conv", "conv_at", "conv_input_grad", "conv_kernel_grad")
@@ -183,6 +197,23 @@ def workspace_bytes(op: str, **sizes: int | Sequence[int]) -> int:
     if sizes:
         raise TypeError(f"workspace_bytes: {op} takes no sizes, got {sorted(sizes)}")
     return 0
+
+
+def cuda_workspace_bytes(op: str, batch: int | None, **sizes: int | Sequence[int]) -> int:
+    """Bytes of scratch memory that one call of a CUDA kernel asks XLA for.
+
+    They grow with the batch up to 256 MiB, unless one element needs more: larger batches are worked off in stretches.
+
+    Args:
+      op: the target's name without ``jaxsparse_direct_``.
+      batch: the batch size; None where it is not known yet.
+      **sizes: what the kernel's description in ``jaxsparse.direct`` passes; more than it needs is ignored.
+
+    >>> import xla_kernels
+    >>> xla_kernels.cuda_workspace_bytes("relu", 2, channels=3, capacity=100000) > 0
+    True
+    """
+    return _cpu.cuda_workspace_bytes(op, batch, sizes)
 
 
 def _measure(measure: Callable[..., int], op: str, sizes: dict[str, Any], *args: str) -> int:

@@ -13,11 +13,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 import xla_kernels
 from jaxsparse._core import batching, explicit_axes, manual_axes, partitioning
-from jaxsparse._core.platforms import require_kernels
+from jaxsparse._core.native_call import native_call
+from jaxsparse._core.platforms import SUPPORTED
 
 Array = jax.Array
 Shape = tuple[Any, ...]  # the batch may be symbolic
@@ -34,7 +34,8 @@ class Kernel:
       results: from the static parameters and the operands to the results' (shape, dtype).
       attributes: from the static parameters to the target's attributes.
       workspace: from the static parameters and the operands to the sizes that ``xla_kernels.workspace_bytes`` takes;
-        None: the kernel has no workspace.
+        None: no workspace on the CPU.
+      cuda_workspace: the same for ``xla_kernels.cuda_workspace_bytes``, less the batch; None: no workspace on the GPU.
       optional: operands that may be None, with their dtype or the operand that has it. The target gets an empty array.
     """
 
@@ -43,6 +44,7 @@ class Kernel:
     results: Callable[..., Sequence[tuple[Shape, Any]]]
     attributes: Callable[[Any], Attributes] = lambda static: {}
     workspace: Callable[..., Attributes] | None = None
+    cuda_workspace: Callable[..., Attributes] | None = None
     optional: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
@@ -71,24 +73,37 @@ class Kernel:
         aligned = iter(explicit_axes.align(manual_axes.unify(*arrays), batched))
         return tuple(None if x is None else next(aligned) for x in operands)
 
-    def workspace_bytes(self, static: Hashable, *operands: Any) -> int:
-        """Bytes of workspace of one call; ``operands`` need shapes and dtypes only."""
-        if self.workspace is None:
+    def workspace_bytes(self, static: Hashable, *operands: Any, platform: str = "cpu") -> int:
+        """Bytes of workspace of one call on ``"cpu"`` or ``"cuda"``; ``operands`` need shapes and dtypes only."""
+        if platform == "cpu":
+            if self.workspace is None:
+                return 0
+            return xla_kernels.workspace_bytes(self.name, **self.workspace(static, *operands))
+        if self.cuda_workspace is None:
             return 0
-        return xla_kernels.workspace_bytes(self.name, **self.workspace(static, *operands))
+        sizes = self.cuda_workspace(static, *operands)
+        return xla_kernels.cuda_workspace_bytes(self.name, self._batch_size(operands), **sizes)
+
+    def _batch_size(self, operands: Sequence[Any]) -> int | None:
+        """None for a symbolic one."""
+        sizes = (x.shape[0] for x, b in zip(operands, self.operands.values(), strict=True) if b)
+        size = next(sizes)
+        return size if isinstance(size, int) else None
 
     def native(self, static: Hashable, *operands: Array | None) -> tuple[Array, ...]:
-        """The bare FFI call: no rules. The workspace, its last result, is not handed on."""
-        results = list(self.results(static, *operands))
-        if self.workspace is not None:
-            results.append(((self.workspace_bytes(static, *operands),), jnp.uint8))
-        first, *others = manual_axes.unify(*self._filled(operands))
-        axes = manual_axes.varying(first)
-        outputs = jax.ffi.ffi_call(
+        """The bare FFI call: no rules. The workspace is not handed on."""
+        arrays = manual_axes.unify(*self._filled(operands))
+        axes = manual_axes.varying(arrays[0])
+        return native_call(
             xla_kernels.PREFIX + self.name,
-            [manual_axes.result_type(shape, dtype, axes) for shape, dtype in results],
-        )(require_kernels(first), *others, **_cast(self.attributes(static)))
-        return tuple(outputs[: len(self.summed)])
+            [manual_axes.result_type(*result, axes) for result in self.results(static, *operands)],
+            {
+                platform: self.workspace_bytes(static, *operands, platform=platform)
+                for platform in SUPPORTED
+            },
+            self.attributes(static),
+            *arrays,
+        )
 
     def _filled(self, operands: Sequence[Array | None]) -> list[Array]:
         """Empty arrays for absent operands.
@@ -108,18 +123,6 @@ def _terms(side: str) -> list[tuple[str, str]]:
     """``"batch xk, mask"`` to ``[("xk", "batch"), ("mask", "")]``."""
     words = [term.split() for term in side.split(",")]
     return [(name, " ".join(kind)) for *kind, name in words]
-
-
-def _cast(attributes: Attributes) -> dict[str, Any]:
-    """Attributes as the handlers bind them: int64, scalar or vector.
-
-    Nowhere else: the eager cache compares attributes by value, so that one call with another type of the same value
-    would poison all later ones.
-    """
-    return {
-        name: np.asarray(value, np.int64)[()]  # a scalar of no axes is an np.int64
-        for name, value in attributes.items()
-    }
 
 
 # As many as JAX's own cache of compiled calls holds. One that was dropped is traced again when it is needed.

@@ -44,6 +44,11 @@ def _volume(volume: int) -> Attributes:
     return {"volume": volume}
 
 
+def _lists(static: Any, keys: Any, *others: Any) -> Attributes:
+    """Sizes of the workspace on the GPU: of kernels that go over the lists ``keys``."""
+    return {"channels": keys.shape[1], "capacity": keys.shape[2]}
+
+
 # ---- Dense and back ------------------------------------------------------------------------------------------------
 
 
@@ -208,6 +213,7 @@ relu = Kernel(
     "batch xk, batch xv -> batch yk, batch yv, batch nnz, batch source",
     results=lambda volume, xk, xv: _chosen(xk.shape, xv.dtype),
     attributes=_volume,
+    cuda_workspace=_lists,
 )
 
 
@@ -218,6 +224,7 @@ masked_scale = Kernel(
     "batch keys, batch values, batch mask, factors -> batch out",
     results=lambda volume, keys, values, mask, factors: [(values.shape, values.dtype)],
     attributes=_volume,
+    cuda_workspace=_lists,
 )
 
 
@@ -354,4 +361,9 @@ put_add = Kernel(
     "batch g, batch source -> batch out",
     results=lambda slots, g, source: [((*g.shape[:2], slots), g.dtype)],
     workspace=lambda slots, g, source: {"capacity": slots, "itemsize": g.dtype.itemsize},
+    cuda_workspace=lambda slots, g, source: {
+        "channels": g.shape[1],
+        "capacity": slots,
+        "in_capacity": g.shape[2],
+    },
 )

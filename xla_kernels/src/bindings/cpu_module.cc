@@ -1,5 +1,6 @@
 // The Python module xla_kernels._cpu: handlers as capsules, and the workspace sizes that go with them.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -17,7 +18,8 @@
 #include "../direct/lanes.h"
 #include "../direct/merge.h"
 #include "../direct/windows.h"
-#include "handlers.h"
+#include "cuda_workspace.h"
+#include "module_util.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -147,14 +149,7 @@ int64_t put_add_workspace_bytes(int64_t capacity, int64_t itemsize) {
 }  // namespace jaxsparse
 
 NB_MODULE(_cpu, m) {
-  m.def("targets", [] {
-    nb::dict out;
-#define JAXSPARSE_ADD_HANDLER(name, symbol) out[name] = nb::capsule(reinterpret_cast<void*>(symbol));
-    JAXSPARSE_CPU_HANDLERS(JAXSPARSE_ADD_HANDLER)
-#undef JAXSPARSE_ADD_HANDLER
-    return out;
-  });
-  m.def("ffi_api_version", [] { return nb::make_tuple(XLA_FFI_API_MAJOR, XLA_FFI_API_MINOR); });
+  JAXSPARSE_DEFINE_TARGETS(m, JAXSPARSE_CPU_HANDLERS);
   m.def("isa", [] { return std::string(jaxsparse::instruction_set()); });
   m.def("conv_workspace_bytes", &jaxsparse::conv_workspace_bytes, "op"_a, nb::kw_only(), "spatial_shape"_a,
         "out_shape"_a, "kernel_shape"_a, "strides"_a, "padding"_a, "dilation"_a, "in_channels"_a, "out_channels"_a,
@@ -166,4 +161,5 @@ NB_MODULE(_cpu, m) {
   m.def("add_workspace_bytes", &jaxsparse::add_workspace_bytes, nb::kw_only(), "x_capacity"_a, "y_capacity"_a,
         "out_capacity"_a, "itemsize"_a);
   m.def("put_add_workspace_bytes", &jaxsparse::put_add_workspace_bytes, nb::kw_only(), "capacity"_a, "itemsize"_a);
+  m.def("cuda_workspace_bytes", &jaxsparse::cuda_workspace_bytes, "op"_a, "batch"_a.none(), "sizes"_a);
 }

@@ -7,12 +7,14 @@
 #include <initializer_list>
 #include <limits>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
+#include "../core/arena.h"
 #include "../core/dtype.h"
 #include "../direct/grid.h"
 #include "xla/ffi/api/ffi.h"
@@ -21,7 +23,20 @@ namespace jaxsparse {
 
 namespace ffi = ::xla::ffi;
 
-// The binding that a handler's parameters spell out: the thread pool, operands and results of any dtype, and one
+// What a handler works on, its first parameter: FfiPool on the CPU, cuda::Stream (ffi_cuda.h) on the GPU. A handler
+// that is written once for both is a template over it.
+struct FfiPool {
+  ffi::ThreadPool pool;
+  int64_t num_threads() const { return pool.num_threads(); }
+  template <class F>
+  void Schedule(F&& f) {
+    pool.Schedule(std::forward<F>(f));
+  }
+};
+template <class Context>
+inline constexpr bool kOnHost = std::is_same_v<Context, FfiPool>;
+
+// The binding that a handler's parameters spell out: the context, operands and results of any dtype, and one
 // attribute for each name, all in their order.
 template <size_t i, class... Parameters, class Binding, size_t attributes>
 auto bind_parameters(Binding&& before, const std::array<const char*, attributes>& names) {
@@ -30,7 +45,7 @@ auto bind_parameters(Binding&& before, const std::array<const char*, attributes>
     using Parameter = std::tuple_element_t<i, std::tuple<Parameters...>>;
     if constexpr (i >= kFirstAttribute)
       return std::move(before).template Attr<Parameter>(names[i - kFirstAttribute]);
-    else if constexpr (std::is_same_v<Parameter, ffi::ThreadPool>)
+    else if constexpr (i == 0)
       return std::move(before).template Ctx<Parameter>();
     else if constexpr (std::is_same_v<Parameter, ffi::AnyBuffer>)
       return std::move(before).template Arg<Parameter>();
@@ -55,15 +70,6 @@ auto bind(ffi::Error (*)(Parameters...), Names... attributes) {
 inline void require(bool ok, const char* what) {
   if (!ok) throw std::invalid_argument(what);
 }
-
-struct FfiPool {
-  ffi::ThreadPool pool;
-  int64_t num_threads() const { return pool.num_threads(); }
-  template <class F>
-  void Schedule(F&& f) {
-    pool.Schedule(std::forward<F>(f));
-  }
-};
 
 // Calls f(T{}) for the element type's storage type.
 template <class F>
@@ -150,4 +156,32 @@ T* result_data(Buffer& buffer) {
   return static_cast<T*>(buffer->untyped_data());
 }
 
+// What the function of an operation takes first. On the CPU that is the pool; a workspace, where there is one, it takes
+// as an argument.
+template <class Buffer>
+FfiPool device_of(const FfiPool& pool, const Buffer&) {
+  return pool;
+}
+template <class Buffer>
+Workspace workspace_of(Buffer& buffer) {
+  return {buffer->untyped_data(), static_cast<int64_t>(buffer->size_bytes())};
+}
+// The workspace of a CPU function that needs `bytes`.
+template <class Buffer>
+void* workspace_of(Buffer& buffer, int64_t bytes) {
+  require(static_cast<int64_t>(buffer->size_bytes()) >= bytes, "the workspace is too small");
+  return buffer->untyped_data();
+}
+
 }  // namespace jaxsparse
+
+template <>
+struct xla::ffi::CtxDecoding<jaxsparse::FfiPool> {
+  using Type = jaxsparse::FfiPool;
+  static std::optional<Type> Decode(const XLA_FFI_Api* api, XLA_FFI_ExecutionContext* ctx,
+                                    DiagnosticEngine& diagnostic) {
+    const std::optional<ThreadPool> pool = CtxDecoding<ThreadPool>::Decode(api, ctx, diagnostic);
+    if (!pool) return std::nullopt;
+    return jaxsparse::FfiPool{*pool};
+  }
+};

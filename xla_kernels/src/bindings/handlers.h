@@ -1,10 +1,18 @@
-// The CPU handlers, by FFI target name.
+// The handlers, by FFI target name. The last result of every target is its workspace: bytes, of the size that
+// xla_kernels.workspace_bytes says.
 #pragma once
 
 #include "xla/ffi/api/c_api.h"
 
-// X(target, handler symbol)
-#define JAXSPARSE_CPU_HANDLERS(X)                                              \
+// On the CPU and the GPU: X(target, handler symbol)
+#define JAXSPARSE_CUDA_HANDLERS(X)                               \
+  X("jaxsparse_direct_relu", JaxsparseDirectRelu)                \
+  X("jaxsparse_direct_masked_scale", JaxsparseDirectMaskedScale) \
+  X("jaxsparse_direct_take", JaxsparseDirectTake)                \
+  X("jaxsparse_direct_put_add", JaxsparseDirectPutAdd)
+
+// On the CPU alone.
+#define JAXSPARSE_CPU_ONLY_HANDLERS(X)                                         \
   X("jaxsparse_direct_from_dense", JaxsparseDirectFromDense)                   \
   X("jaxsparse_direct_to_dense", JaxsparseDirectToDense)                       \
   X("jaxsparse_direct_gather_dense", JaxsparseDirectGatherDense)               \
@@ -13,7 +21,6 @@
   X("jaxsparse_direct_conv_input_grad", JaxsparseDirectConvInputGrad)          \
   X("jaxsparse_direct_conv_kernel_grad", JaxsparseDirectConvKernelGrad)        \
   X("jaxsparse_direct_channel_sum", JaxsparseDirectChannelSum)                 \
-  X("jaxsparse_direct_relu", JaxsparseDirectRelu)                              \
   X("jaxsparse_direct_max_pool", JaxsparseDirectMaxPool)                       \
   X("jaxsparse_direct_avg_pool", JaxsparseDirectAvgPool)                       \
   X("jaxsparse_direct_window_sum", JaxsparseDirectWindowSum)                   \
@@ -21,12 +28,13 @@
   X("jaxsparse_direct_global_max_pool", JaxsparseDirectGlobalMaxPool)          \
   X("jaxsparse_direct_global_avg_pool", JaxsparseDirectGlobalAvgPool)          \
   X("jaxsparse_direct_global_avg_pool_grad", JaxsparseDirectGlobalAvgPoolGrad) \
-  X("jaxsparse_direct_masked_scale", JaxsparseDirectMaskedScale)               \
   X("jaxsparse_direct_add", JaxsparseDirectAdd)                                \
   X("jaxsparse_direct_channel_dot", JaxsparseDirectChannelDot)                 \
-  X("jaxsparse_direct_channel_affine", JaxsparseDirectChannelAffine)           \
-  X("jaxsparse_direct_take", JaxsparseDirectTake)                              \
-  X("jaxsparse_direct_put_add", JaxsparseDirectPutAdd)
+  X("jaxsparse_direct_channel_affine", JaxsparseDirectChannelAffine)
+
+#define JAXSPARSE_CPU_HANDLERS(X) \
+  JAXSPARSE_CUDA_HANDLERS(X)      \
+  JAXSPARSE_CPU_ONLY_HANDLERS(X)
 
 #define JAXSPARSE_DECLARE_HANDLER(name, symbol) extern "C" XLA_FFI_Error* symbol(XLA_FFI_CallFrame* call_frame);
 JAXSPARSE_CPU_HANDLERS(JAXSPARSE_DECLARE_HANDLER)

@@ -7,6 +7,12 @@
 
 namespace jaxsparse {
 
+// Scratch memory that the caller owns.
+struct Workspace {
+  void* data = nullptr;
+  int64_t bytes = 0;
+};
+
 class Arena {
  public:
   explicit Arena(void* base = nullptr) : base_(static_cast<char*>(base)) {

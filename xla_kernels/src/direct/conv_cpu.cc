@@ -54,7 +54,7 @@ void require_workspace(int64_t have, const Layout& layout) {
   require(have >= layout.bytes, "the workspace is too small");
 }
 
-ffi::Error Conv(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::AnyBuffer x_values, ffi::AnyBuffer kernel,
+ffi::Error Conv(FfiPool pool, ffi::AnyBuffer x_keys, ffi::AnyBuffer x_values, ffi::AnyBuffer kernel,
                 ffi::AnyBuffer bias, ffi::AnyBuffer mask, ffi::Result<ffi::AnyBuffer> keys,
                 ffi::Result<ffi::AnyBuffer> values, ffi::Result<ffi::AnyBuffer> found,
                 ffi::Result<ffi::AnyBuffer> workspace, Attribute spatial_shape, Attribute out_shape, Attribute strides,
@@ -73,7 +73,6 @@ ffi::Error Conv(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::AnyBuffer x
     require_counts(*found, n.batch * n.out_channels);
     require(select >= 0 && select <= 2, "select must be 0, 1 or 2");
     if (n.batch == 0 || n.out_channels == 0) return;
-    FfiPool pool{threads};
     dispatch(x_values.element_type(), [&](auto type) {
       using T = decltype(type);
       require_workspace(static_cast<int64_t>(workspace->size_bytes()), lay_out_conv<T>(grid, n, nullptr, true));
@@ -84,7 +83,7 @@ ffi::Error Conv(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::AnyBuffer x
   });
 }
 
-ffi::Error ConvAt(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::AnyBuffer x_values, ffi::AnyBuffer kernel,
+ffi::Error ConvAt(FfiPool pool, ffi::AnyBuffer x_keys, ffi::AnyBuffer x_values, ffi::AnyBuffer kernel,
                   ffi::AnyBuffer mask, ffi::AnyBuffer y_keys, ffi::Result<ffi::AnyBuffer> y_values,
                   ffi::Result<ffi::AnyBuffer> workspace, Attribute spatial_shape, Attribute out_shape,
                   Attribute strides, Attribute padding, Attribute dilation) {
@@ -97,7 +96,6 @@ ffi::Error ConvAt(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::AnyBuffer
     require_type(x_values.element_type(), kernel.element_type());
     require_type(x_values.element_type(), y_values->element_type());
     if (n.batch == 0 || n.out_channels == 0) return;
-    FfiPool pool{threads};
     dispatch(x_values.element_type(), [&](auto type) {
       using T = decltype(type);
       require_workspace(static_cast<int64_t>(workspace->size_bytes()), lay_out_conv<T>(grid, n, nullptr, false));
@@ -107,7 +105,7 @@ ffi::Error ConvAt(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::AnyBuffer
   });
 }
 
-ffi::Error ConvInputGrad(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::AnyBuffer kernel, ffi::AnyBuffer mask,
+ffi::Error ConvInputGrad(FfiPool pool, ffi::AnyBuffer x_keys, ffi::AnyBuffer kernel, ffi::AnyBuffer mask,
                          ffi::AnyBuffer y_keys, ffi::AnyBuffer grads, ffi::Result<ffi::AnyBuffer> x_grads,
                          ffi::Result<ffi::AnyBuffer> workspace, Attribute spatial_shape, Attribute out_shape,
                          Attribute strides, Attribute padding, Attribute dilation) {
@@ -120,7 +118,6 @@ ffi::Error ConvInputGrad(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::An
     require_type(grads.element_type(), kernel.element_type());
     require_type(grads.element_type(), x_grads->element_type());
     if (n.batch == 0 || n.in_channels == 0) return;
-    FfiPool pool{threads};
     dispatch(grads.element_type(), [&](auto type) {
       using T = decltype(type);
       require_workspace(static_cast<int64_t>(workspace->size_bytes()),
@@ -131,7 +128,7 @@ ffi::Error ConvInputGrad(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::An
   });
 }
 
-ffi::Error ConvKernelGrad(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::AnyBuffer x_values, ffi::AnyBuffer mask,
+ffi::Error ConvKernelGrad(FfiPool pool, ffi::AnyBuffer x_keys, ffi::AnyBuffer x_values, ffi::AnyBuffer mask,
                           ffi::AnyBuffer y_keys, ffi::AnyBuffer grads, ffi::Result<ffi::AnyBuffer> kernel_grads,
                           ffi::Result<ffi::AnyBuffer> workspace, Attribute spatial_shape, Attribute out_shape,
                           Attribute strides, Attribute padding, Attribute dilation) {
@@ -144,7 +141,6 @@ ffi::Error ConvKernelGrad(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::A
     const bool* live = read_mask(mask, kernel);
     require_type(grads.element_type(), x_values.element_type());
     require_type(grads.element_type(), kernel_grads->element_type());
-    FfiPool pool{threads};
     dispatch(grads.element_type(), [&](auto type) {
       using T = decltype(type);
       if (n.in_channels == 0 || n.out_channels == 0) return;

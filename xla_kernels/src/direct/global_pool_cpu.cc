@@ -1,79 +1,12 @@
 // FFI handlers of pooling over whole lists on CPU.
 #include "global_pool.h"
 
-#include "../bindings/ffi_util.h"
-#include "../bindings/handlers.h"
+#include "global_pool_handlers.h"
 
 namespace jaxsparse {
-namespace {
 
-template <class Buffer>
-ListSizes read_sizes(const Buffer& keys) {
-  return {dim(keys, 0), dim(keys, 1), dim(keys, 2)};
-}
-
-template <class Buffer>
-void require_one_a_list(const Buffer& x, const ListSizes& n) {
-  require(static_cast<int64_t>(x.element_count()) == n.lists(), "there must be one number for each list");
-}
-
-ffi::Error GlobalMaxPool(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::AnyBuffer x_values,
-                         ffi::Result<ffi::AnyBuffer> keys, ffi::Result<ffi::AnyBuffer> values,
-                         ffi::Result<ffi::AnyBuffer> found, ffi::Result<ffi::AnyBuffer> source, int64_t volume) {
-  return guarded("direct.global_max_pool", [&] {
-    require_lists(x_keys, x_values);
-    const ListSizes n = read_sizes(x_keys);
-    require_lists(*keys, *values);
-    require_lists(*source, *values);
-    require_one_a_list(*values, n);
-    require(x_values.element_type() == values->element_type(), "input and output must have one dtype");
-    require_counts(*found, n.lists());
-    require_volume(volume);
-    FfiPool pool{threads};
-    dispatch(x_values.element_type(), [&](auto type) {
-      using T = decltype(type);
-      global_max_pool<T>(pool, n, volume, data<int32_t>(x_keys), data<T>(x_values), result_data<int32_t>(keys),
-                         result_data<T>(values), result_data<int32_t>(found), result_data<int32_t>(source));
-    });
-  });
-}
-
-ffi::Error GlobalAvgPool(ffi::ThreadPool threads, ffi::AnyBuffer keys, ffi::AnyBuffer values,
-                         ffi::Result<ffi::AnyBuffer> out, int64_t volume) {
-  return guarded("direct.global_avg_pool", [&] {
-    require_lists(keys, values);
-    const ListSizes n = read_sizes(keys);
-    require_one_a_list(*out, n);
-    require(values.element_type() == out->element_type(), "input and output must have one dtype");
-    require_volume(volume);
-    FfiPool pool{threads};
-    dispatch(values.element_type(), [&](auto type) {
-      using T = decltype(type);
-      global_avg_pool<T>(pool, n, volume, data<int32_t>(keys), data<T>(values), result_data<T>(out));
-    });
-  });
-}
-
-ffi::Error GlobalAvgPoolGrad(ffi::ThreadPool threads, ffi::AnyBuffer keys, ffi::AnyBuffer g,
-                             ffi::Result<ffi::AnyBuffer> out, int64_t volume) {
-  return guarded("direct global_avg_pool_grad", [&] {
-    require_lists(keys, *out);
-    const ListSizes n = read_sizes(keys);
-    require_one_a_list(g, n);
-    require(g.element_type() == out->element_type(), "input and output must have one dtype");
-    require_volume(volume);
-    FfiPool pool{threads};
-    dispatch(g.element_type(), [&](auto type) {
-      using T = decltype(type);
-      global_avg_pool_grad<T>(pool, n, volume, data<int32_t>(keys), data<T>(g), result_data<T>(out));
-    });
-  });
-}
-
-}  // namespace
-
-JAXSPARSE_HANDLER(JaxsparseDirectGlobalMaxPool, GlobalMaxPool, "volume");
-JAXSPARSE_HANDLER(JaxsparseDirectGlobalAvgPool, GlobalAvgPool, "volume");
-JAXSPARSE_HANDLER(JaxsparseDirectGlobalAvgPoolGrad, GlobalAvgPoolGrad, "volume");
+JAXSPARSE_HANDLER(JaxsparseDirectGlobalMaxPool, GlobalMaxPool<FfiPool>, "volume");
+JAXSPARSE_HANDLER(JaxsparseDirectGlobalAvgPool, GlobalAvgPool<FfiPool>, "volume");
+JAXSPARSE_HANDLER(JaxsparseDirectGlobalAvgPoolGrad, GlobalAvgPoolGrad<FfiPool>, "volume");
 
 }  // namespace jaxsparse

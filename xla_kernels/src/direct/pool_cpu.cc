@@ -18,11 +18,10 @@ ConvGeometry read_windows(Attribute spatial_shape, Attribute out_shape, Attribut
 }
 
 template <template <class> class Join>
-ffi::Error PoolLists(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::AnyBuffer x_values,
-                     ffi::Result<ffi::AnyBuffer> keys, ffi::Result<ffi::AnyBuffer> values,
-                     ffi::Result<ffi::AnyBuffer> found, ffi::Result<ffi::AnyBuffer> extra,
-                     ffi::Result<ffi::AnyBuffer> workspace, Attribute spatial_shape, Attribute out_shape,
-                     Attribute window, Attribute strides) {
+ffi::Error PoolLists(FfiPool pool, ffi::AnyBuffer x_keys, ffi::AnyBuffer x_values, ffi::Result<ffi::AnyBuffer> keys,
+                     ffi::Result<ffi::AnyBuffer> values, ffi::Result<ffi::AnyBuffer> found,
+                     ffi::Result<ffi::AnyBuffer> extra, ffi::Result<ffi::AnyBuffer> workspace, Attribute spatial_shape,
+                     Attribute out_shape, Attribute window, Attribute strides) {
   return guarded(Join<float>::kName, [&] {
     require_lists(x_keys, x_values);
     require_lists(*keys, *values);
@@ -32,7 +31,6 @@ ffi::Error PoolLists(ffi::ThreadPool threads, ffi::AnyBuffer x_keys, ffi::AnyBuf
     require_counts(*found, dim(*keys, 0) * dim(*keys, 1));
     const PoolSizes n{dim(x_keys, 0), dim(x_keys, 1), dim(x_keys, 2), dim(*keys, 2)};
     const PoolWindows windows(read_windows(spatial_shape, out_shape, window, strides));
-    FfiPool pool{threads};
     dispatch(x_values.element_type(), [&](auto type) {
       using T = decltype(type);
       int64_t bytes;
@@ -69,14 +67,13 @@ void with_windows(const ffi::AnyBuffer& fine_keys, const ffi::AnyBuffer& coarse_
   });
 }
 
-ffi::Error WindowSum(ffi::ThreadPool threads, ffi::AnyBuffer fine_keys, ffi::AnyBuffer fine_values,
-                     ffi::AnyBuffer coarse_keys, ffi::AnyBuffer count, ffi::Result<ffi::AnyBuffer> coarse_values,
+ffi::Error WindowSum(FfiPool pool, ffi::AnyBuffer fine_keys, ffi::AnyBuffer fine_values, ffi::AnyBuffer coarse_keys,
+                     ffi::AnyBuffer count, ffi::Result<ffi::AnyBuffer> coarse_values,
                      ffi::Result<ffi::AnyBuffer> workspace, Attribute spatial_shape, Attribute out_shape,
                      Attribute window, Attribute strides) {
   return guarded("direct window_sum", [&] {
     require_lists(fine_keys, fine_values);
     require_lists(coarse_keys, *coarse_values);
-    FfiPool pool{threads};
     with_windows(fine_keys, coarse_keys, count, fine_values, coarse_values, workspace, spatial_shape, out_shape, window,
                  strides, [&](auto type, const ConvGrid& grid, const PoolSizes& n) {
                    using T = decltype(type);
@@ -87,14 +84,13 @@ ffi::Error WindowSum(ffi::ThreadPool threads, ffi::AnyBuffer fine_keys, ffi::Any
   });
 }
 
-ffi::Error WindowSpread(ffi::ThreadPool threads, ffi::AnyBuffer fine_keys, ffi::AnyBuffer coarse_keys,
+ffi::Error WindowSpread(FfiPool pool, ffi::AnyBuffer fine_keys, ffi::AnyBuffer coarse_keys,
                         ffi::AnyBuffer coarse_values, ffi::AnyBuffer count, ffi::Result<ffi::AnyBuffer> fine_values,
                         ffi::Result<ffi::AnyBuffer> workspace, Attribute spatial_shape, Attribute out_shape,
                         Attribute window, Attribute strides) {
   return guarded("direct window_spread", [&] {
     require_lists(fine_keys, *fine_values);
     require_lists(coarse_keys, coarse_values);
-    FfiPool pool{threads};
     with_windows(fine_keys, coarse_keys, count, coarse_values, fine_values, workspace, spatial_shape, out_shape, window,
                  strides, [&](auto type, const ConvGrid& grid, const PoolSizes& n) {
                    using T = decltype(type);

@@ -1,0 +1,53 @@
+"""CUDA kernels, emulated, against the CPU's."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxsparse._core.kernel import Kernel
+from tests.direct.common import F32, assert_same_bits, precision
+from tests.emulation import emulated
+
+# Slots of a list: around a warp, a block and one step of it, and where a list becomes the work of several blocks
+# (xla_kernels/src/cuda/chunks.h).
+SLOTS = (1, 31, 255, 600, 8192, 8193, 10240, 13000)
+WHOLE_LIST = 8192
+
+
+def lists(rng, batch, channels, slots, volume, dtype=F32, kind="mixed"):
+    """Keys and values: full, empty and shorter lists; some ("corrupt") end where a key is wrong."""
+    keys = np.full((batch, channels, slots), volume, np.int32)
+    for i, row in enumerate(keys.reshape(-1, slots)):
+        n = min(
+            volume,
+            (slots, 0, slots // 2, slots - 1, slots // 3)[i % 5] if kind != "full" else slots,
+        )
+        row[:n] = np.sort(rng.choice(volume, n, replace=False))
+        if kind == "corrupt" and n:
+            row[rng.integers(n)] = rng.choice([-1, volume, 0, 2**31 - 1, -(2**31)])
+    values = rng.normal(size=keys.shape)
+    values[rng.random(keys.shape) < 0.05] = 0
+    special = rng.random(keys.shape) < 0.02
+    values[special] = rng.choice([np.nan, np.inf, -np.inf, -0.0, 1e-42], special.sum())
+    return keys, values.astype(dtype)
+
+
+def both(kernel: Kernel, static, *operands, seed=1, dtype=F32):
+    """Results on the CPU, and of the emulated CUDA kernel."""
+    with precision(dtype):
+        arrays = [None if x is None else jnp.asarray(x) for x in operands]
+        expected = kernel.native(static, *arrays)
+        with emulated(seed):
+            got = jax.block_until_ready(kernel.native(static, *arrays))
+    return got, expected
+
+
+def assert_like_cpu(kernel: Kernel, static, *operands, seed=1, dtype=F32):
+    """The same bits from both, in every result."""
+    got, expected = both(kernel, static, *operands, seed=seed, dtype=dtype)
+    assert len(got) == len(expected)
+    for ours, theirs in zip(got, expected, strict=True):
+        if np.asarray(theirs).dtype.kind in "ib":
+            np.testing.assert_array_equal(ours, theirs, strict=True)
+        else:
+            assert_same_bits(ours, theirs)

@@ -1,0 +1,59 @@
+"""The CUDA kernels on the CPU, in place of the CPU's own: the library that `make cuda-emulation` builds.
+
+Its path is in the environment variable JAXSPARSE_EMULATION. Tests that compare the two kinds use `emulated`; as a plugin
+(`pytest -p tests.emulated_session`) it serves any other test.
+"""
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Iterator
+
+import jax
+import pytest
+
+import xla_kernels
+from jaxsparse._core.kernel import Kernel
+
+PREFIX = "jaxsparse_emulated_"
+PATH = os.environ.get("JAXSPARSE_EMULATION", "")
+
+
+class _Target(ctypes.Structure):
+    _fields_ = (("name", ctypes.c_char_p), ("handler", ctypes.c_void_p))
+
+
+def _load(path: str) -> tuple[ctypes.CDLL, list[str]]:
+    """The library, and the operations that it has."""
+    library = ctypes.CDLL(path)
+    targets = (_Target * 1).in_dll(library, "jaxsparse_targets")
+    at = ctypes.cast(targets, ctypes.POINTER(_Target))
+    names = []
+    while at[len(names)].name:
+        name = at[len(names)].name.decode().removeprefix(xla_kernels.PREFIX)
+        capsule = jax.ffi.pycapsule(at[len(names)].handler)
+        jax.ffi.register_ffi_target(PREFIX + name, capsule, platform="cpu")
+        names.append(name)
+    return library, names
+
+
+if PATH:
+    LIBRARY, OPERATIONS = _load(PATH)
+
+
+@contextlib.contextmanager
+def emulated(seed: int = 1) -> Iterator[None]:
+    """In it, kernels that are called or traced are the emulated ones, with the workspace of the GPU's.
+
+    The seed decides the order of warps and blocks.
+    """
+    LIBRARY.jaxsparse_set_seed(ctypes.c_uint64(seed))
+    size = Kernel.workspace_bytes
+
+    def on_cuda(self, static, *operands, platform="cuda"):
+        return size(self, static, *operands, platform="cuda")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(xla_kernels, "PREFIX", PREFIX)
+        patch.setattr(Kernel, "workspace_bytes", on_cuda)
+        yield

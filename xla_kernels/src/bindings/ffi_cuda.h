@@ -1,0 +1,41 @@
+// What FFI handlers of the GPU need beside ffi_util.h.
+#pragma once
+
+#include "../cuda/device.h"
+#include "ffi_util.h"
+
+namespace jaxsparse {
+namespace cuda {
+template <class Buffer>
+Device device_of(const Stream& stream, Buffer& workspace) {
+  return {stream, workspace_of(workspace)};
+}
+}  // namespace cuda
+
+// Defines the handler of handlers.h as JAXSPARSE_HANDLER does. XLA may record it into a command buffer (a CUDA graph):
+// what it launches follows from shapes alone, and all memory comes from XLA.
+#if defined(__CUDACC__)
+#define JAXSPARSE_CUDA_HANDLER(symbol, ...)                                                             \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(symbol, JAXSPARSE_FIRST(__VA_ARGS__, ), ::jaxsparse::bind(__VA_ARGS__), \
+                                {::xla::ffi::Traits::kCmdBufferCompatible})
+#else
+#define JAXSPARSE_CUDA_HANDLER(symbol, ...) JAXSPARSE_HANDLER(symbol, __VA_ARGS__)
+#endif
+
+}  // namespace jaxsparse
+
+template <>
+struct xla::ffi::CtxDecoding<jaxsparse::cuda::Stream> {
+  using Type = jaxsparse::cuda::Stream;
+  static std::optional<Type> Decode([[maybe_unused]] const XLA_FFI_Api* api,
+                                    [[maybe_unused]] XLA_FFI_ExecutionContext* ctx,
+                                    [[maybe_unused]] DiagnosticEngine& diagnostic) {
+#if defined(__CUDACC__)
+    const std::optional<cudaStream_t> stream = CtxDecoding<PlatformStream<cudaStream_t>>::Decode(api, ctx, diagnostic);
+    if (!stream) return std::nullopt;
+    return Type{*stream};
+#else
+    return Type{};
+#endif
+  }
+};

@@ -1,0 +1,79 @@
+// Where kernels run, and how they are launched.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+#include "../core/arena.h"
+#include "../core/portable.h"
+#include "dialect.h"
+
+namespace jaxsparse::cuda {
+
+// The order of work on a device. The emulation does all work at once.
+struct Stream {
+#if defined(__CUDACC__)
+  cudaStream_t handle = nullptr;
+#endif
+};
+
+// What the function of an operation gets: the stream, and scratch memory in it.
+struct Device {
+  Stream stream;
+  Workspace workspace;
+};
+
+struct Grid {
+  int64_t blocks;
+  int threads;
+  int64_t shared_bytes = 0;  // dynamic shared memory of a block
+};
+
+#if defined(__CUDACC__)
+inline void check(cudaError_t status, const char* what) {
+  if (status != cudaSuccess)
+    throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(status) + " (CUDA error " +
+                             std::to_string(static_cast<int>(status)) + ")");
+}
+#endif
+
+// Launches kernel(arguments...) on as many blocks; none is no launch. Never waits.
+template <class... Parameters, class... Arguments>
+void launch(const Stream& stream, const Grid& grid, void (*kernel)(Parameters...), Arguments... arguments) {
+  static_assert(sizeof...(Parameters) == sizeof...(Arguments));
+  if (grid.blocks == 0) return;
+  if (grid.blocks < 0 || grid.blocks > std::numeric_limits<int32_t>::max())
+    throw std::invalid_argument("a launch of " + std::to_string(grid.blocks) + " blocks");
+#if defined(__CUDACC__)
+  if (grid.shared_bytes > 48 * 1024)
+    check(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(grid.shared_bytes)),
+        "dynamic shared memory");
+  kernel<<<static_cast<unsigned>(grid.blocks), static_cast<unsigned>(grid.threads),
+           static_cast<size_t>(grid.shared_bytes), stream.handle>>>(static_cast<Parameters>(arguments)...);
+  check(cudaGetLastError(), "launch");
+#else
+  static_cast<void>(stream);
+  emulation::launch(grid.blocks, grid.threads, grid.shared_bytes,
+                    [&] { kernel(static_cast<Parameters>(arguments)...); });
+#endif
+}
+
+// Sets bytes to 0, in the order of the stream.
+inline void clear(const Stream& stream, void* data, int64_t bytes) {
+  if (bytes == 0) return;
+#if defined(__CUDACC__)
+  check(cudaMemsetAsync(data, 0, static_cast<size_t>(bytes), stream.handle), "memset");
+#else
+  static_cast<void>(stream);
+  std::memset(data, 0, static_cast<size_t>(bytes));
+#endif
+}
+
+// Blocks of `each` that hold n.
+JAXSPARSE_ANYWHERE constexpr int64_t blocks_of(int64_t n, int64_t each) { return (n + each - 1) / each; }
+
+}  // namespace jaxsparse::cuda

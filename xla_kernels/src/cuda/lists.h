@@ -1,0 +1,71 @@
+// Sorted lists on the GPU: which entries are stored, and places in the output for those that a kernel keeps.
+#pragma once
+
+#include <cstdint>
+
+#include "block.h"
+#include "chunks.h"
+#include "device.h"
+
+namespace jaxsparse::cuda {
+
+// The first slot of [begin, end) that ends the list (its key does not ascend within [0, volume)), or `end`; by all
+// threads of a block.
+__device__ inline int64_t first_unstored(const int32_t* keys, int64_t begin, int64_t end, int64_t volume) {
+  int64_t at = begin + threadIdx.x;
+  for (; at < end; at += blockDim.x) {
+    const int32_t key = keys[at];
+    if (key < 0 || key >= volume || (at > 0 && keys[at - 1] >= key)) break;
+  }
+  return block_min(at < end ? at : end);
+}
+
+// How many entries lists store, as stored_entries counts them. Short lists are counted by the block that works on them:
+// `unused` is null.
+struct Stored {
+  int64_t volume;
+  const int32_t* unused;  // [lists]: slots behind the stored entries
+
+  // By all threads of a block; `keys` are those of the list.
+  __device__ int64_t of(const Chunks& chunks, const int32_t* keys, int64_t list) const {
+    if (unused) return chunks.slots - unused[list];
+    return first_unstored(keys, 0, chunks.slots, volume);
+  }
+};
+
+template <class = void>
+__global__ void count_unused_kernel(Chunks chunks, int64_t volume, const int32_t* keys, int32_t* unused) {
+  const Chunk chunk = chunks.of_block(blockIdx.x);
+  const int64_t end = first_unstored(keys + chunk.list * chunks.slots, chunk.begin, chunk.end, volume);
+  if (threadIdx.x == 0 && end < chunk.end) atomicMax(&unused[chunk.list], static_cast<int32_t>(chunks.slots - end));
+}
+
+// `unused` is scratch of [lists], looked at for lists of several chunks only.
+inline Stored find_stored(const Stream& stream, const Chunks& chunks, int64_t volume, const int32_t* keys,
+                          int32_t* unused) {
+  if (chunks.whole()) return {volume, nullptr};
+  clear(stream, unused, chunks.lists * static_cast<int64_t>(sizeof(int32_t)));
+  launch(stream, {chunks.blocks(), kListThreads}, count_unused_kernel<>, chunks, volume, keys, unused);
+  return {volume, unused};
+}
+
+// Every row of counts[rows][n] becomes its exclusive prefix sum; one block a row.
+template <class = void>
+__global__ void scan_rows_kernel(int64_t n, int32_t* counts, int32_t* totals) {
+  int32_t* row = counts + static_cast<int64_t>(blockIdx.x) * n;
+  int32_t before = 0;
+  for (int64_t begin = 0; begin < n; begin += blockDim.x) {
+    const int64_t i = begin + threadIdx.x;
+    const Scan<int32_t> scan = block_scan(i < n ? row[i] : 0);
+    if (i < n) row[i] = before + scan.before;
+    before += scan.total;
+  }
+  if (threadIdx.x == 0) totals[blockIdx.x] = before;
+}
+
+// `totals` [rows] gets the sums of the rows.
+inline void scan_rows(const Stream& stream, int64_t rows, int64_t n, int32_t* counts, int32_t* totals) {
+  launch(stream, {rows, n <= kListThreads ? kListThreads : 1024}, scan_rows_kernel<>, n, counts, totals);
+}
+
+}  // namespace jaxsparse::cuda
