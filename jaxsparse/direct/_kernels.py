@@ -68,6 +68,7 @@ from_dense = Kernel(
     results=lambda static, x: _entries((x.shape[0], x.shape[-1], static.capacity), x.dtype),
     attributes=lambda static: {"select": static.select},
     workspace=_from_dense_workspace,
+    cuda_workspace=_from_dense_workspace,
 )
 
 # keys[B, C, K], values[B, C, K] -> dense[B, *S, C]; static is S
@@ -77,6 +78,7 @@ to_dense = Kernel(
     results=lambda spatial_shape, keys, values: [
         ((keys.shape[0], *spatial_shape, keys.shape[1]), values.dtype)
     ],
+    cuda_workspace=_lists,
 )
 
 # keys[B, C, K], dense[B, *S, C] -> values[B, C, K]: the adjoint of to_dense; static is None
@@ -84,6 +86,7 @@ gather_dense = Kernel(
     "gather_dense",
     "batch keys, batch dense -> batch values",
     results=lambda static, keys, dense: [(keys.shape, dense.dtype)],
+    cuda_workspace=_lists,
 )
 
 
@@ -168,6 +171,7 @@ channel_sum = Kernel(
     "batch keys, batch g -> sum total",
     results=lambda volume, keys, g: [((keys.shape[1],), g.dtype)],
     attributes=_volume,
+    cuda_workspace=_lists,
 )
 
 
@@ -187,6 +191,7 @@ channel_dot = Kernel(
     results=lambda static, keys, a, a_shift, b, b_shift: [((keys.shape[1],), static.dtype)],
     attributes=lambda static: {"volume": static.volume},
     optional={"a": jnp.float32, "a_shift": jnp.float32, "b": jnp.float32, "b_shift": jnp.float32},
+    cuda_workspace=_lists,
 )
 
 # keys, x[B, C, K] -> out[B, C, K]: x * scale + offset at stored entries; static is the volume
@@ -196,6 +201,7 @@ channel_affine = Kernel(
     results=lambda volume, keys, x, shift, scale, offset: [(keys.shape, scale.dtype)],
     attributes=_volume,
     optional={"x": "scale", "shift": "scale", "offset": "scale"},
+    cuda_workspace=_lists,
 )
 
 
@@ -297,6 +303,7 @@ global_max_pool = Kernel(
     "batch xk, batch xv -> batch yk, batch yv, batch nnz, batch source",
     results=lambda volume, xk, xv: _chosen((*xk.shape[:2], 1), xv.dtype),
     attributes=_volume,
+    cuda_workspace=_lists,
 )
 
 # keys[B, C, K], values[B, C, K] -> mean[B, C], and its adjoint
@@ -305,6 +312,7 @@ global_avg_pool = Kernel(
     "batch keys, batch values -> batch mean",
     results=lambda volume, keys, values: [(keys.shape[:2], values.dtype)],
     attributes=_volume,
+    cuda_workspace=_lists,
 )
 
 global_avg_pool_grad = Kernel(
@@ -312,6 +320,7 @@ global_avg_pool_grad = Kernel(
     "batch keys, batch g -> batch out",
     results=lambda volume, keys, g: [(keys.shape, g.dtype)],
     attributes=_volume,
+    cuda_workspace=_lists,
 )
 
 

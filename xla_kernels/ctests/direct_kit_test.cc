@@ -23,6 +23,19 @@ Lists<T> some_lists(std::mt19937& random, int repeat, int64_t batch, int64_t vol
   return x;
 }
 
+TEST(FixedSum, IsInTheStatedOrder) {
+  std::mt19937 random(50);
+  std::normal_distribution<double> normal;
+  for (int64_t n : {0, 1, 2, 3, 127, 128, 129, 255, 256, 257, 1000, 8191, 8192, 8193, 20000}) {
+    std::vector<double> terms(static_cast<size_t>(n));
+    for (double& t : terms) t = normal(random);
+    if (n == 2) terms = {-0.0, -0.0};
+    const double sum = fixed_sum(n, [&](int64_t i) { return terms[static_cast<size_t>(i)]; });
+    const double wanted = sum_in_halves(terms);
+    EXPECT_EQ(std::memcmp(&sum, &wanted, sizeof sum), 0) << n;
+  }
+}
+
 TYPED_TEST(DirectKit, AddRandom) {
   using T = TypeParam;
   std::mt19937 random(51);
@@ -67,19 +80,17 @@ TYPED_TEST(DirectKit, GlobalPoolsRandom) {
     std::vector<T> mean, shares(x.values.size(), from_accum<T>(0));
     for (int64_t list = 0; list < n.lists(); ++list) {
       std::vector<Candidate<Accum<T>>> best;
-      double part[8] = {};
+      std::vector<double> terms;
       const int64_t stored = x.stored(list);
       for (int64_t i = 0; i < stored; ++i) {
         const Accum<T> value = x.value(list, i);
         if (best.empty() || (std::isnan(value) ? !std::isnan(best[0].value) : value > best[0].value))
           best = {{0, value, int32_t(i)}};
-        part[i % 8] += double(value);
+        terms.push_back(double(value));
         shares[size_t(list * x.capacity + i)] = from_accum<T>(to_accum(g[size_t(list)]) / Accum<T>(stored));
       }
       write_list(highest, list, best, Rule::kValue);
-      double sum = 0;
-      for (double p : part) sum += p;
-      mean.push_back(from_accum<T>(stored ? Accum<T>(sum / double(stored)) : Accum<T>(0)));
+      mean.push_back(from_accum<T>(stored ? Accum<T>(sum_in_halves(terms) / double(stored)) : Accum<T>(0)));
     }
     on_every_pool([&](auto& pool) {
       Lists<T> got(2, 3, 1, 1);
@@ -150,14 +161,12 @@ TYPED_TEST(DirectChannels, DotAndAffineRandom) {
       double total = 0;
       for (int64_t batch = 0; batch < n.batch; ++batch) {
         const int64_t list = batch * 3 + c, base = list * n.capacity;
-        double part[8] = {};
+        std::vector<double> terms;
         for (int64_t i = 0; i < x.stored(list); ++i) {
-          part[i % 8] += double(term(a, base + i, c)) * double(term(b, base + i, c));
+          terms.push_back(double(term(a, base + i, c)) * double(term(b, base + i, c)));
           affine[size_t(base + i)] = term(a, base + i, c) * scale[size_t(c)] + (offset ? offset[c] : T(0));
         }
-        double sum = 0;
-        for (double p : part) sum += p;
-        total += sum;
+        total += sum_in_halves(terms);
       }
       dot.push_back(T(total));
     }

@@ -152,13 +152,13 @@ TYPED_TEST(DirectLists, ChannelSum) {
     if (repeat % 3 == 0) corrupt(random, x);
     std::vector<T> want;
     for (int64_t c = 0; c < 3; ++c) {
-      Accum<T> total = 0;
+      double total = 0;
       for (int64_t b = 0; b < x.batch; ++b) {
-        Accum<T> sum = 0;
-        for (int64_t i = 0; i < x.stored(b * 3 + c); ++i) sum += x.value(b * 3 + c, i);
-        total += sum;
+        std::vector<double> terms;
+        for (int64_t i = 0; i < x.stored(b * 3 + c); ++i) terms.push_back(double(x.value(b * 3 + c, i)));
+        total += sum_in_halves(terms);
       }
-      want.push_back(from_accum<T>(total));
+      want.push_back(from_accum<T>(Accum<T>(total)));
     }
     on_every_pool([&](auto& pool) {
       std::vector<T> got(3);

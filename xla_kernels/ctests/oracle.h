@@ -376,4 +376,17 @@ Lists<T> from_dense_plainly(const DenseSizes& n, const std::vector<T>& x, Rule r
   return y;
 }
 
+// The order of sums over lists: see core/fixed_sum.h.
+inline double sum_in_halves(const std::vector<double>& terms) {
+  double sum = 0;
+  for (size_t begin = 0; begin < terms.size(); begin += 8192) {
+    double part[256] = {};
+    for (size_t i = begin; i < std::min(begin + 8192, terms.size()); ++i) part[i % 256] += terms[i];
+    for (int half = 128; half > 0; half /= 2)
+      for (int p = 0; p < half; ++p) part[p] += part[p + half];
+    sum += part[0];
+  }
+  return sum;
+}
+
 }  // namespace jaxsparse::test

@@ -1,7 +1,13 @@
 #include "cuda_workspace.h"
 
+#include <limits>
+#include <stdexcept>
+
 #include "../cuda/chunks.h"
+#include "../direct/convert_cuda.h"
 #include "../direct/entrywise_cuda.h"
+#include "../direct/stored_cuda.h"
+#include "../direct/sums_cuda.h"
 
 namespace nb = nanobind;
 
@@ -13,7 +19,35 @@ class Sizes {
  public:
   Sizes(std::optional<int64_t> batch, const nb::dict& sizes) : batch_(batch.value_or(cuda::kAnyBatch)), sizes_(sizes) {}
 
-  int64_t operator[](const char* name) const { return nb::cast<int64_t>(get(name)); }
+  // What an int32 counts.
+  int64_t operator[](const char* name) const {
+    const auto size = nb::cast<int64_t>(get(name));
+    if (size < 0 || size > std::numeric_limits<int32_t>::max())
+      throw std::invalid_argument(std::string(name) + " must be 0 to 2^31 - 1");
+    return size;
+  }
+
+  int64_t product(const char* name) const {
+    int64_t product = 1;
+    for (nb::handle size : get(name)) product = checked_product(product, nb::cast<int64_t>(size));
+    if (product < 1 || product > std::numeric_limits<int32_t>::max())
+      throw std::invalid_argument(std::string(name) + " must have 1 to 2^31 - 1 voxels");
+    return product;
+  }
+  // Calls f with a value of a storage type of this width; of two, the one that needs more.
+  template <class F>
+  int64_t by_itemsize(F&& f) const {
+    switch ((*this)["itemsize"]) {
+      case 2:
+        return f(F16{});
+      case 4:
+        return f(float{});
+      case 8:
+        return f(double{});
+      default:
+        throw std::invalid_argument("itemsize must be 2, 4 or 8");
+    }
+  }
 
   // Of `batch` elements: bytes_of(elements), within the bound.
   template <class BytesOf>
@@ -41,7 +75,21 @@ int64_t cuda_workspace_bytes(const std::string& op, std::optional<int64_t> batch
   const Sizes sizes(batch, given);
   if (op == "take") return 0;
   if (op == "relu") return sizes.lists<ReluScratch>();
-  if (op == "masked_scale") return sizes.lists<StoredScratch>();
+  if (op == "masked_scale" || op == "channel_affine" || op == "global_avg_pool_grad")
+    return sizes.lists<StoredScratch>();
+  if (op == "channel_sum" || op == "channel_dot" || op == "global_max_pool" || op == "global_avg_pool")
+    return sizes.lists<SumScratch>();
+  if (op == "to_dense" || op == "gather_dense")
+    return sizes.bytes([&](int64_t elements) {
+      return DenseListScratch({elements, 1, sizes["channels"], sizes["capacity"]}, nullptr).bytes;
+    });
+  if (op == "from_dense")
+    return sizes.by_itemsize([&](auto type) {
+      return sizes.bytes([&](int64_t elements) {
+        const DenseSizes n{elements, sizes.product("spatial_shape"), sizes["channels"], sizes["out_capacity"]};
+        return FromDenseScratch<decltype(type)>(n, nullptr).bytes;
+      });
+    });
   if (op == "put_add") return sizes.lists<PutAddScratch>(sizes["in_capacity"]);
   throw nb::key_error(op.c_str());
 }

@@ -5,32 +5,32 @@
 #include "xla/ffi/api/c_api.h"
 
 // On the CPU and the GPU: X(target, handler symbol)
-#define JAXSPARSE_CUDA_HANDLERS(X)                               \
-  X("jaxsparse_direct_relu", JaxsparseDirectRelu)                \
-  X("jaxsparse_direct_masked_scale", JaxsparseDirectMaskedScale) \
-  X("jaxsparse_direct_take", JaxsparseDirectTake)                \
-  X("jaxsparse_direct_put_add", JaxsparseDirectPutAdd)
-
-// On the CPU alone.
-#define JAXSPARSE_CPU_ONLY_HANDLERS(X)                                         \
-  X("jaxsparse_direct_from_dense", JaxsparseDirectFromDense)                   \
-  X("jaxsparse_direct_to_dense", JaxsparseDirectToDense)                       \
-  X("jaxsparse_direct_gather_dense", JaxsparseDirectGatherDense)               \
-  X("jaxsparse_direct_conv", JaxsparseDirectConv)                              \
-  X("jaxsparse_direct_conv_at", JaxsparseDirectConvAt)                         \
-  X("jaxsparse_direct_conv_input_grad", JaxsparseDirectConvInputGrad)          \
-  X("jaxsparse_direct_conv_kernel_grad", JaxsparseDirectConvKernelGrad)        \
+#define JAXSPARSE_CUDA_HANDLERS(X)                                             \
+  X("jaxsparse_direct_relu", JaxsparseDirectRelu)                              \
+  X("jaxsparse_direct_masked_scale", JaxsparseDirectMaskedScale)               \
+  X("jaxsparse_direct_take", JaxsparseDirectTake)                              \
+  X("jaxsparse_direct_put_add", JaxsparseDirectPutAdd)                         \
   X("jaxsparse_direct_channel_sum", JaxsparseDirectChannelSum)                 \
-  X("jaxsparse_direct_max_pool", JaxsparseDirectMaxPool)                       \
-  X("jaxsparse_direct_avg_pool", JaxsparseDirectAvgPool)                       \
-  X("jaxsparse_direct_window_sum", JaxsparseDirectWindowSum)                   \
-  X("jaxsparse_direct_window_spread", JaxsparseDirectWindowSpread)             \
   X("jaxsparse_direct_global_max_pool", JaxsparseDirectGlobalMaxPool)          \
   X("jaxsparse_direct_global_avg_pool", JaxsparseDirectGlobalAvgPool)          \
   X("jaxsparse_direct_global_avg_pool_grad", JaxsparseDirectGlobalAvgPoolGrad) \
-  X("jaxsparse_direct_add", JaxsparseDirectAdd)                                \
   X("jaxsparse_direct_channel_dot", JaxsparseDirectChannelDot)                 \
-  X("jaxsparse_direct_channel_affine", JaxsparseDirectChannelAffine)
+  X("jaxsparse_direct_channel_affine", JaxsparseDirectChannelAffine)           \
+  X("jaxsparse_direct_from_dense", JaxsparseDirectFromDense)                   \
+  X("jaxsparse_direct_to_dense", JaxsparseDirectToDense)                       \
+  X("jaxsparse_direct_gather_dense", JaxsparseDirectGatherDense)
+
+// On the CPU alone.
+#define JAXSPARSE_CPU_ONLY_HANDLERS(X)                                  \
+  X("jaxsparse_direct_conv", JaxsparseDirectConv)                       \
+  X("jaxsparse_direct_conv_at", JaxsparseDirectConvAt)                  \
+  X("jaxsparse_direct_conv_input_grad", JaxsparseDirectConvInputGrad)   \
+  X("jaxsparse_direct_conv_kernel_grad", JaxsparseDirectConvKernelGrad) \
+  X("jaxsparse_direct_max_pool", JaxsparseDirectMaxPool)                \
+  X("jaxsparse_direct_avg_pool", JaxsparseDirectAvgPool)                \
+  X("jaxsparse_direct_window_sum", JaxsparseDirectWindowSum)            \
+  X("jaxsparse_direct_window_spread", JaxsparseDirectWindowSpread)      \
+  X("jaxsparse_direct_add", JaxsparseDirectAdd)
 
 #define JAXSPARSE_CPU_HANDLERS(X) \
   JAXSPARSE_CUDA_HANDLERS(X)      \

@@ -60,12 +60,46 @@ __global__ void scan_rows_kernel(int64_t n, int32_t* counts, int32_t* totals) {
     if (i < n) row[i] = before + scan.before;
     before += scan.total;
   }
-  if (threadIdx.x == 0) totals[blockIdx.x] = before;
+  if (totals && threadIdx.x == 0) totals[blockIdx.x] = before;
 }
 
-// `totals` [rows] gets the sums of the rows.
+inline int row_threads(int64_t n) { return n <= kListThreads ? kListThreads : 1024; }
+
+// `totals` [rows] gets the sums of the rows; null: nobody asks.
 inline void scan_rows(const Stream& stream, int64_t rows, int64_t n, int32_t* counts, int32_t* totals) {
-  launch(stream, {rows, n <= kListThreads ? kListThreads : 1024}, scan_rows_kernel<>, n, counts, totals);
+  launch(stream, {rows, row_threads(n)}, scan_rows_kernel<>, n, counts, totals);
+}
+
+template <class = void>
+__global__ void sum_rows_kernel(int64_t n, const int32_t* counts, int32_t* totals) {
+  const int32_t* row = counts + static_cast<int64_t>(blockIdx.x) * n;
+  int32_t sum = 0;
+  for (int64_t i = threadIdx.x; i < n; i += blockDim.x) sum += row[i];
+  sum = block_scan(sum).total;
+  if (threadIdx.x == 0) totals[blockIdx.x] = sum;
+}
+
+inline void sum_rows(const Stream& stream, int64_t rows, int64_t n, const int32_t* counts, int32_t* totals) {
+  launch(stream, {rows, row_threads(n)}, sum_rows_kernel<>, n, counts, totals);
+}
+
+// Slots behind the `found` first ones of each list hold no entry.
+template <class T>
+__global__ void fill_unused_kernel(Chunks chunks, int32_t volume, const int32_t* found, int32_t* keys, T* values) {
+  const Chunk chunk = chunks.of_block(blockIdx.x);
+  const int64_t base = chunk.list * chunks.slots;
+  for (int64_t i = chunk.begin + threadIdx.x; i < chunk.end; i += blockDim.x) {
+    if (i < found[chunk.list]) continue;
+    keys[base + i] = volume;
+    values[base + i] = T{};
+  }
+}
+
+template <class T>
+void fill_unused(const Stream& stream, const Chunks& chunks, int64_t volume, const int32_t* found, int32_t* keys,
+                 T* values) {
+  launch(stream, {chunks.blocks(), kListThreads}, fill_unused_kernel<T>, chunks, static_cast<int32_t>(volume), found,
+         keys, values);
 }
 
 }  // namespace jaxsparse::cuda

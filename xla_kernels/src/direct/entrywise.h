@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 #include "../core/arena.h"
 #include "../core/dtype.h"
+#include "../core/fixed_sum.h"
 #include "../core/keys.h"
 #include "../core/parallel.h"
 
@@ -100,21 +102,21 @@ void masked_scale(Pool& pool, const ListSizes& n, int64_t volume, const int32_t*
   });
 }
 
-// out[channel] = sum over the batch, ascending, of the sums over stored entries, ascending.
+// out[channel] = sum over the batch, ascending, of the sums over stored entries, in float64 and in the order of
+// fixed_sum.
 template <class T, class Pool>
 void channel_sum(Pool& pool, const ListSizes& n, int64_t volume, const int32_t* keys, const T* values, T* out) {
-  using A = Accum<T>;
-  parallel_for(pool, n.channels, std::max<int64_t>(1, 16384 / (n.capacity * n.batch + 1)), [&](int64_t c, int) {
-    A total = 0;
-    for (int64_t b = 0; b < n.batch; ++b) {
-      const int64_t base = (b * n.channels + c) * n.capacity;
-      const int64_t stored = stored_entries(keys + base, n.capacity, volume);
-      A sum = 0;
-      for (int64_t i = 0; i < stored; ++i) sum += to_accum(values[base + i]);
-      total += sum;
-    }
-    out[c] = from_accum<T>(total);
+  std::vector<double> sums(static_cast<size_t>(n.lists()));
+  parallel_for(pool, n.lists(), n.grain(), [&](int64_t list, int) {
+    const int64_t base = list * n.capacity, stored = stored_entries(keys + base, n.capacity, volume);
+    sums[static_cast<size_t>(list)] =
+        fixed_sum(stored, [&](int64_t i) { return static_cast<double>(to_accum(values[base + i])); });
   });
+  for (int64_t c = 0; c < n.channels; ++c) {
+    double total = 0;
+    for (int64_t b = 0; b < n.batch; ++b) total += sums[static_cast<size_t>(b * n.channels + c)];
+    out[c] = from_accum<T>(static_cast<Accum<T>>(total));
+  }
 }
 
 }  // namespace jaxsparse

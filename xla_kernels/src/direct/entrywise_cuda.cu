@@ -2,8 +2,8 @@
 #include "entrywise_cuda.h"
 
 #include "../bindings/ffi_cuda.h"
-#include "../cuda/lists.h"
-#include "entrywise.h"
+#include "stored_cuda.cuh"
+#include "sums_cuda.cuh"
 
 namespace jaxsparse {
 namespace {
@@ -213,16 +213,18 @@ __global__ void masked_scale_kernel(Chunks chunks, Stored stored, const int32_t*
 template <class T>
 void masked_scale(Device& device, const ListSizes& all, int64_t volume, const int32_t* keys, const T* values,
                   const bool* mask, const Accum<T>* factors, T* out) {
-  const auto bytes_of = [&](int64_t elements) { return StoredScratch(stretch(all, elements), nullptr).bytes; };
-  cuda::for_each_stretch(all.batch, device.workspace.bytes, bytes_of, [&](int64_t first, int64_t elements) {
-    const ListSizes n = stretch(all, elements);
-    const Chunks chunks(n.lists(), n.capacity);
-    const int64_t at = first * n.channels * n.capacity;
-    const Stored stored =
-        cuda::find_stored(device.stream, chunks, volume, keys + at, StoredScratch(n, device.workspace.data).unused);
+  cuda::for_each_stored_stretch(device, all, volume, keys, [&](const Chunks& chunks, const Stored& stored, int64_t at) {
     launch(device.stream, {chunks.blocks(), kListThreads}, masked_scale_kernel<T>, chunks, stored, keys + at,
            values + at, mask + at, factors, out + at);
   });
+}
+
+// ---- channel_sum
+// ---------------------------------------------------------------------------------------------------------
+
+template <class T>
+void channel_sum(Device& device, const ListSizes& n, int64_t volume, const int32_t* keys, const T* values, T* out) {
+  channel_totals<T>(device, n, volume, keys, [&](int64_t first) { return Value<T>{values + first}; }, out);
 }
 
 }  // namespace
@@ -236,5 +238,6 @@ JAXSPARSE_CUDA_HANDLER(JaxsparseDirectRelu, Relu<cuda::Stream>, "volume");
 JAXSPARSE_CUDA_HANDLER(JaxsparseDirectMaskedScale, MaskedScale<cuda::Stream>, "volume");
 JAXSPARSE_CUDA_HANDLER(JaxsparseDirectTake, Take<cuda::Stream>);
 JAXSPARSE_CUDA_HANDLER(JaxsparseDirectPutAdd, PutAdd<cuda::Stream>);
+JAXSPARSE_CUDA_HANDLER(JaxsparseDirectChannelSum, ChannelSum<cuda::Stream>, "volume");
 
 }  // namespace jaxsparse

@@ -23,18 +23,6 @@ struct ReluScratch {
   }
 };
 
-// Of all that only asks which entries are stored.
-struct StoredScratch {
-  int32_t* unused = nullptr;
-  int64_t bytes;
-
-  StoredScratch(const ListSizes& n, void* workspace) {
-    Arena arena(workspace);
-    if (!cuda::Chunks(n.lists(), n.capacity).whole()) unused = arena.take<int32_t>(n.lists());
-    bytes = arena.bytes();
-  }
-};
-
 // Of put_add: by slot of the output the last link of its chain, by entry the link before it.
 struct PutAddScratch {
   int32_t *last, *before;
