@@ -339,6 +339,15 @@ def _add_results(static: Add, xk, xv, yk, yv) -> list:
     return [*_chosen(slots, xv.dtype), (slots, jnp.int32)]
 
 
+def _add_workspace(static: Add, xk, xv, yk, yv) -> Attributes:
+    return {
+        "x_capacity": xk.shape[2],
+        "y_capacity": yk.shape[2],
+        "out_capacity": static.capacity,
+        "itemsize": xv.dtype.itemsize,
+    }
+
+
 # Entries of either, added; what does not fit cut by magnitude; sources are slots of the inputs, -1 for none
 add = Kernel(
     "add",
@@ -346,11 +355,11 @@ add = Kernel(
     " -> batch keys, batch values, batch nnz, batch x_source, batch y_source",
     results=_add_results,
     attributes=lambda static: {"volume": static.volume},
-    workspace=lambda static, xk, xv, yk, yv: {
-        "x_capacity": xk.shape[2],
-        "y_capacity": yk.shape[2],
-        "out_capacity": static.capacity,
-        "itemsize": xv.dtype.itemsize,
+    workspace=_add_workspace,
+    cuda_workspace=lambda static, xk, *others: {
+        **_add_workspace(static, xk, *others),
+        "channels": xk.shape[1],
+        "volume": static.volume,
     },
 )
 

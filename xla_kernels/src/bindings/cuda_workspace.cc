@@ -6,6 +6,7 @@
 #include "../cuda/chunks.h"
 #include "../direct/convert_cuda.h"
 #include "../direct/entrywise_cuda.h"
+#include "../direct/merge_cuda.h"
 #include "../direct/stored_cuda.h"
 #include "../direct/sums_cuda.h"
 
@@ -88,6 +89,14 @@ int64_t cuda_workspace_bytes(const std::string& op, std::optional<int64_t> batch
       return sizes.bytes([&](int64_t elements) {
         const DenseSizes n{elements, sizes.product("spatial_shape"), sizes["channels"], sizes["out_capacity"]};
         return FromDenseScratch<decltype(type)>(n, nullptr).bytes;
+      });
+    });
+  if (op == "add")
+    return sizes.by_itemsize([&](auto type) {
+      return sizes.bytes([&](int64_t elements) {
+        const MergeSizes n{elements, sizes["channels"], sizes["x_capacity"], sizes["y_capacity"],
+                           sizes["out_capacity"]};
+        return MergeScratchCuda<Accum<decltype(type)>>(n, sizes["volume"], nullptr).bytes;
       });
     });
   if (op == "put_add") return sizes.lists<PutAddScratch>(sizes["in_capacity"]);

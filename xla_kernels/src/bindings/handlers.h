@@ -18,7 +18,8 @@
   X("jaxsparse_direct_channel_affine", JaxsparseDirectChannelAffine)           \
   X("jaxsparse_direct_from_dense", JaxsparseDirectFromDense)                   \
   X("jaxsparse_direct_to_dense", JaxsparseDirectToDense)                       \
-  X("jaxsparse_direct_gather_dense", JaxsparseDirectGatherDense)
+  X("jaxsparse_direct_gather_dense", JaxsparseDirectGatherDense)               \
+  X("jaxsparse_direct_add", JaxsparseDirectAdd)
 
 // On the CPU alone.
 #define JAXSPARSE_CPU_ONLY_HANDLERS(X)                                  \
@@ -29,8 +30,7 @@
   X("jaxsparse_direct_max_pool", JaxsparseDirectMaxPool)                \
   X("jaxsparse_direct_avg_pool", JaxsparseDirectAvgPool)                \
   X("jaxsparse_direct_window_sum", JaxsparseDirectWindowSum)            \
-  X("jaxsparse_direct_window_spread", JaxsparseDirectWindowSpread)      \
-  X("jaxsparse_direct_add", JaxsparseDirectAdd)
+  X("jaxsparse_direct_window_spread", JaxsparseDirectWindowSpread)
 
 #define JAXSPARSE_CPU_HANDLERS(X) \
   JAXSPARSE_CUDA_HANDLERS(X)      \

@@ -6,6 +6,7 @@
 #include "../core/arena.h"
 #include "../core/dtype.h"
 #include "../core/score.h"
+#include "chunks.h"
 
 namespace jaxsparse::cuda {
 
@@ -36,6 +37,19 @@ struct SelectScratch {
   SelectScratch() = default;
   SelectScratch(Arena& arena, int64_t lists, int passes)
       : histograms(arena.take<int32_t>(passes * lists * kSelectBins)), thresholds(arena.take<Threshold<A>>(lists)) {}
+};
+
+// Memory of a selection: thresholds, and by chunk the entries above the threshold and the ties before the chunk.
+template <class A>
+struct ListSelection {
+  SelectScratch<A> scratch;
+  int32_t *above = nullptr, *ties = nullptr;
+
+  ListSelection() = default;
+  ListSelection(Arena& arena, const Chunks& chunks)
+      : scratch(arena, chunks.lists, kSelectPasses<A>),
+        above(arena.take<int32_t>(chunks.blocks())),
+        ties(arena.take<int32_t>(chunks.blocks())) {}
 };
 
 }  // namespace jaxsparse::cuda
