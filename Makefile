@@ -21,7 +21,7 @@ TEST_VENV ?= .venv-test
 DEMO_VENV ?= .venv-demo
 # Environments made here run on CPUs: JAXSPARSE_CUDA=ON builds the CUDA module, too (a minute and more).
 export JAXSPARSE_CUDA ?= OFF
-NATIVE := pyproject.toml $(shell find xla_kernels \( -name '*.cc' -o -name '*.cu' -o -name '*.h' -o -name 'CMakeLists.txt' -o -name '*.cmake' \))
+NATIVE := pyproject.toml $(shell find xla_kernels \( -name '*.cc' -o -name '*.cu' -o -name '*.cuh' -o -name '*.h' -o -name 'CMakeLists.txt' -o -name '*.cmake' \))
 
 .PHONY: help
 help: ## Show the targets
@@ -76,7 +76,7 @@ dev: $(TEST_VENV)/.tools ## Make the test environment with the linters in it
 	@echo "source $(TEST_VENV)/bin/activate"
 
 # ---- Checks --------------------------------------------------------------------------------------------------------------
-CPP_FILES = $(shell find xla_kernels -name '*.cc' -o -name '*.cu' -o -name '*.h')
+CPP_FILES = $(shell find xla_kernels -name '*.cc' -o -name '*.cu' -o -name '*.cuh' -o -name '*.h')
 
 .PHONY: lint format
 lint: $(TEST_VENV)/.tools ## ruff, pyright, clang-format: report only

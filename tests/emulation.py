@@ -50,7 +50,7 @@ def emulated(seed: int = 1) -> Iterator[None]:
     LIBRARY.jaxsparse_set_seed(ctypes.c_uint64(seed))
     size = Kernel.workspace_bytes
 
-    def on_cuda(self, static, *operands, platform="cuda"):
+    def on_cuda(self, static, *operands, platform=None):
         return size(self, static, *operands, platform="cuda")
 
     with pytest.MonkeyPatch.context() as patch:

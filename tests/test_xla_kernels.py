@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -77,6 +77,52 @@ def test_workspace_needs_every_size(op):
             xla_kernels.workspace_bytes(op, **sizes)
 
 
+LISTS = {"channels": 2, "capacity": 20000}
+CUDA_SIZES = {
+    "relu": LISTS,
+    "masked_scale": LISTS,
+    "channel_sum": LISTS,
+    "channel_dot": LISTS,
+    "channel_affine": LISTS,
+    "to_dense": LISTS,
+    "gather_dense": LISTS,
+    "global_max_pool": LISTS,
+    "global_avg_pool": LISTS,
+    "global_avg_pool_grad": LISTS,
+    "take": {},
+    "put_add": {"channels": 2, "capacity": 10, "in_capacity": 20},
+    "from_dense": SIZES["from_dense"],
+    "add": SIZES["add"] | {"channels": 2, "volume": 72},
+}
+
+
+@pytest.mark.parametrize("op", CUDA_SIZES)
+def test_workspace_on_the_gpu_grows_with_the_batch_up_to_a_bound(op):
+    sizes = [
+        xla_kernels.cuda_workspace_bytes(op, batch, **CUDA_SIZES[op])
+        for batch in (0, 1, 10, 10**6, 10**9)
+    ]
+    assert sizes == sorted(sizes) and sizes[-1] <= 2**28
+    assert xla_kernels.cuda_workspace_bytes(op, None, **CUDA_SIZES[op]) <= 2**25
+    assert op == "take" or sizes[1] < sizes[2] < sizes[3]
+
+
+@pytest.mark.parametrize(
+    ("op", "changes", "error"),
+    [
+        ("relu", {"capacity": -1}, ValueError),
+        ("relu", {"channels": 2**31}, ValueError),
+        ("from_dense", {"spatial_shape": (0,)}, ValueError),
+        ("from_dense", {"spatial_shape": (2**40, 2**40)}, ValueError),
+        ("from_dense", {"itemsize": 3}, ValueError),
+        ("convolve", {}, KeyError),
+    ],
+)
+def test_workspace_on_the_gpu_of_sizes_that_nobody_means(op, changes, error):
+    with pytest.raises(error):
+        xla_kernels.cuda_workspace_bytes(op, 2, **(CUDA_SIZES.get(op, {}) | changes))
+
+
 def test_workspace_of_nothing_known():
     with pytest.raises(ValueError, match="op must be one of"):
         xla_kernels.workspace_bytes("convolve")
@@ -139,6 +185,16 @@ def test_what_is_available():
     assert set(backends) == {"cpu", "cuda"}
     assert backends["cpu"].usable and backends["cpu"].detail == xla_kernels.isa()
     assert backends["cuda"].detail
+
+
+@pytest.mark.parametrize(
+    ("count", "detail"),
+    [(2, "built for 90-real"), (0, "built for 90-real, but there is no GPU to use: no driver")],
+)
+def test_a_cuda_module_is_usable_where_there_is_a_gpu(count, detail, monkeypatch):
+    module = SimpleNamespace(devices=lambda: (count, "no driver"), architectures=lambda: "90-real")
+    monkeypatch.setattr(xla_kernels, "_cuda", module)
+    assert xla_kernels._cuda_backend.__wrapped__() == xla_kernels.Backend(count > 0, detail)
 
 
 def test_a_module_for_a_newer_jax_is_turned_away():

@@ -202,7 +202,8 @@ def workspace_bytes(op: str, **sizes: int | Sequence[int]) -> int:
 def cuda_workspace_bytes(op: str, batch: int | None, **sizes: int | Sequence[int]) -> int:
     """Bytes of scratch memory that one call of a CUDA kernel asks XLA for.
 
-    They grow with the batch up to 256 MiB, unless one element needs more: larger batches are worked off in stretches.
+    They grow with the batch up to 256 MiB (up to 32 MiB where the batch is not known), unless one element needs more:
+    larger batches are worked off in stretches.
 
     Args:
       op: the target's name without ``jaxsparse_direct_``.

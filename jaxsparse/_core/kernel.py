@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import xla_kernels
 from jaxsparse._core import batching, explicit_axes, manual_axes, partitioning
 from jaxsparse._core.native_call import native_call
-from jaxsparse._core.platforms import SUPPORTED
+from jaxsparse._core.platforms import SUPPORTED, current
 
 Array = jax.Array
 Shape = tuple[Any, ...]  # the batch may be symbolic
@@ -73,9 +73,13 @@ class Kernel:
         aligned = iter(explicit_axes.align(manual_axes.unify(*arrays), batched))
         return tuple(None if x is None else next(aligned) for x in operands)
 
-    def workspace_bytes(self, static: Hashable, *operands: Any, platform: str = "cpu") -> int:
-        """Bytes of workspace of one call on ``"cpu"`` or ``"cuda"``; ``operands`` need shapes and dtypes only."""
-        if platform == "cpu":
+    def workspace_bytes(self, static: Hashable, *operands: Any, platform: str | None = None) -> int:
+        """Bytes of workspace of one call; ``operands`` need shapes and dtypes only.
+
+        Of ``"cpu"`` or ``"cuda"``; None: the platform in use.
+        """
+        platform = current() if platform is None else platform
+        if platform != "cuda":
             if self.workspace is None:
                 return 0
             return xla_kernels.workspace_bytes(self.name, **self.workspace(static, *operands))

@@ -15,7 +15,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxsparse._core.platforms import require_kernels
+from jaxsparse._core.platforms import current, require_kernels
 
 _call_p = Primitive("jaxsparse_call")
 _call_p.multiple_results = True
@@ -64,9 +64,8 @@ def _abstract_eval(*operands, results, **_):
 @_call_p.def_impl
 def _impl(*operands, target, results, workspace, attributes):
     """Of arrays outside of any program, as under ``jax.disable_jit``."""
-    platform = {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
     types = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in results]
-    types.append(jax.ShapeDtypeStruct((dict(workspace).get(platform, 0),), np.uint8))
+    types.append(jax.ShapeDtypeStruct((dict(workspace).get(current(), 0),), np.uint8))
     return jax.ffi.ffi_call(target, types)(*operands, **_bound(attributes))[:-1]
 
 

@@ -36,13 +36,17 @@ def dense(rng, shape, kind, dtype=F32):
         x[rng.random(shape) < 0.9] = 0
     else:
         special = rng.random(shape) < 0.1
-        x[special] = rng.choice([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-42, -1e-42], special.sum())
+        x[special] = rng.choice(
+            [np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-42, -1e-42], special.sum()
+        )
     return x.astype(dtype)
 
 
 def capacities(spatial_shape):
     volume = math.prod(spatial_shape)
-    return sorted({1, max(1, volume // 20), max(1, volume // 3), max(1, volume - 1), volume, volume + 5})
+    return sorted(
+        {1, max(1, volume // 20), max(1, volume // 3), max(1, volume - 1), volume, volume + 5}
+    )
 
 
 @pytest.mark.parametrize("kind", ["sparse", "special", "ties"])
@@ -60,7 +64,9 @@ def test_from_dense_of_every_dtype_and_rule(rng, dtype, select):
     for kind in ("sparse", "special", "ties"):
         x = dense(rng, (2, 20, 21, 3), kind, dtype)
         for capacity in (1, 100, 419, 420):
-            assert_like_cpu(_kernels.from_dense, _kernels.Sparsify(capacity, select), x, dtype=dtype)
+            assert_like_cpu(
+                _kernels.from_dense, _kernels.Sparsify(capacity, select), x, dtype=dtype
+            )
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -72,7 +78,9 @@ def test_all_bits_of_a_rank_are_told_apart(dtype):
     x = (one.view(bits) + np.random.default_rng(1).permutation(steps).astype(bits)).view(dtype)
     for values in (x, -x):
         for capacity in (1, 256, 700, 999):
-            assert_like_cpu(_kernels.from_dense, _kernels.Sparsify(capacity, 0), values, dtype=dtype)
+            assert_like_cpu(
+                _kernels.from_dense, _kernels.Sparsify(capacity, 0), values, dtype=dtype
+            )
 
 
 def test_some_lists_are_cut_and_some_are_not(rng):

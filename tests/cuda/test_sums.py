@@ -39,7 +39,11 @@ def test_channel_dot_and_affine(rng, slots, dtype):
     dot = _kernels.ChannelDot(2 * slots, dtype.name)
     for operands in ((a, shift, b, scale), (a, None, b, None), (None, None, b, shift)):
         assert_like_cpu(_kernels.channel_dot, dot, keys, *operands, dtype=dtype)
-    for operands in ((a, shift, scale, offset), (a, None, scale, None), (None, None, scale, offset)):
+    for operands in (
+        (a, shift, scale, offset),
+        (a, None, scale, None),
+        (None, None, scale, offset),
+    ):
         assert_like_cpu(_kernels.channel_affine, 2 * slots, keys, *operands, dtype=dtype)
 
 

@@ -14,6 +14,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxsparse
 import xla_kernels
+from jaxsparse.direct import _kernels
 from tests.direct.jax_rules import (
     IN,
     SPATIAL,
@@ -50,6 +51,27 @@ def test_round_trip_for_two_platforms():
     assert_trees_equal(again.call(params, x), network(params, x))
     # One program for both: nothing is chosen by platform.
     assert "stablehlo.case" not in again.mlir_module()
+
+
+def test_the_workspace_is_that_of_the_platform():
+    """Of both platforms the larger one."""
+    keys = jax.ShapeDtypeStruct((2, 3, 10000), jnp.int32)
+    values = jax.ShapeDtypeStruct(keys.shape, jnp.float32)
+
+    def program(keys, values):
+        return _kernels.relu.native(20000, keys, values)
+
+    def text(*platforms):
+        made = export.export(
+            jax.jit(program), platforms=platforms, disabled_checks=jaxsparse.export_checks()
+        )(keys, values)
+        return made.mlir_module()
+
+    size = _kernels.relu.workspace_bytes(20000, keys, values, platform="cuda")
+    assert size > _kernels.relu.workspace_bytes(20000, keys, values, platform="cpu") == 0
+    assert "tensor<0xui8>" in text("cpu")
+    assert f"tensor<{size}xui8>" in text("cuda")
+    assert f"tensor<{size}xui8>" in text("cpu", "cuda")
 
 
 def test_gradient_round_trip():

@@ -18,7 +18,7 @@ namespace {
 // The sizes that a call names.
 class Sizes {
  public:
-  Sizes(std::optional<int64_t> batch, const nb::dict& sizes) : batch_(batch.value_or(cuda::kAnyBatch)), sizes_(sizes) {}
+  Sizes(std::optional<int64_t> batch, const nb::dict& sizes) : batch_(batch), sizes_(sizes) {}
 
   // What an int32 counts.
   int64_t operator[](const char* name) const {
@@ -53,7 +53,7 @@ class Sizes {
   // Of `batch` elements: bytes_of(elements), within the bound.
   template <class BytesOf>
   int64_t bytes(BytesOf&& bytes_of) const {
-    return cuda::workspace_of_batch(batch_, bytes_of);
+    return batch_ ? cuda::workspace_of_batch(*batch_, bytes_of) : cuda::workspace_of_unknown_batch(bytes_of);
   }
   // As `bytes`, for a Scratch(ListSizes, more..., workspace) of lists [elements, channels, capacity].
   template <class Scratch, class... More>
@@ -66,7 +66,7 @@ class Sizes {
  private:
   nb::object get(const char* name) const { return sizes_[name]; }
 
-  int64_t batch_;
+  std::optional<int64_t> batch_;
   const nb::dict& sizes_;
 };
 

@@ -40,8 +40,8 @@ struct Chunks {
 
 // No workspace is larger than this unless one batch element needs more.
 inline constexpr int64_t kWorkspaceBound = int64_t{256} << 20;
-// The batch size where it is not known yet.
-inline constexpr int64_t kAnyBatch = std::numeric_limits<int32_t>::max();
+// The same where the batch size is not known yet, and most of it may be for nothing.
+inline constexpr int64_t kUnknownBatchBound = int64_t{32} << 20;
 
 // The most batch elements (1 to `batch`) whose workspace, bytes_of(elements), is at most `bytes`; 0 if one needs more.
 template <class BytesOf>
@@ -63,6 +63,11 @@ int64_t elements_within(int64_t batch, int64_t bytes, BytesOf&& bytes_of) {
 template <class BytesOf>
 int64_t workspace_of_batch(int64_t batch, BytesOf&& bytes_of) {
   return bytes_of(std::max<int64_t>(1, elements_within(batch, kWorkspaceBound, bytes_of)));
+}
+template <class BytesOf>
+int64_t workspace_of_unknown_batch(BytesOf&& bytes_of) {
+  constexpr int64_t kAnyBatch = std::numeric_limits<int32_t>::max();
+  return bytes_of(std::max<int64_t>(1, elements_within(kAnyBatch, kUnknownBatchBound, bytes_of)));
 }
 
 // Runs body(first, elements) for stretches of the batch that a workspace of `bytes` holds.
