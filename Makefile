@@ -129,7 +129,8 @@ fuzz-short: ## The same for twenty seconds each
 XLA_FFI_DIR = $$(cd / && "$(CURDIR)/$(TEST_VENV)/bin/python" -c 'from jax import ffi; print(ffi.include_dir())')
 CUDA_CMAKE = cmake -S xla_kernels -G Ninja -DJAXSPARSE_MODULE=OFF -DXLA_FFI_DIR="$(XLA_FFI_DIR)"
 # Tests of the CPU that run on emulated kernels, too: those whose operations all have one.
-EMULATED_TESTS := $(addprefix tests/direct/test_,relu.py convert.py global_pool.py batch_norm.py)
+EMULATED_TESTS := $(addprefix tests/direct/test_,relu.py convert.py global_pool.py batch_norm.py) \
+  tests/direct/test_conv.py::test_conv_equals_the_oracle
 
 .PHONY: cuda-check cuda-emulation
 cuda-check: $(TEST_VENV)/.installed ## Compile all CUDA kernels with nvcc; registers and spills go to build/cuda-check.txt

@@ -126,6 +126,9 @@ conv = Kernel(
     workspace=lambda static, xk, xv, kernel, bias, mask: _conv_workspace(
         static.geometry, xk, kernel.shape[-1], static.capacity, xv.dtype
     ),
+    cuda_workspace=lambda static, xk, xv, kernel, bias, mask: _conv_workspace(
+        static.geometry, xk, kernel.shape[-1], static.capacity, xv.dtype
+    ),
     optional={"bias": "xv", "mask": bool},
 )
 
@@ -136,6 +139,9 @@ conv_at = Kernel(
     results=lambda geometry, xk, xv, kernel, mask, yk: [(yk.shape, xv.dtype)],
     attributes=_geometry,
     workspace=lambda geometry, xk, xv, kernel, mask, yk: _conv_workspace(
+        geometry, xk, yk.shape[1], yk.shape[2], xv.dtype
+    ),
+    cuda_workspace=lambda geometry, xk, xv, kernel, mask, yk: _conv_workspace(
         geometry, xk, yk.shape[1], yk.shape[2], xv.dtype
     ),
     optional={"mask": bool},

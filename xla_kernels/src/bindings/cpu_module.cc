@@ -66,20 +66,10 @@ int64_t conv_workspace_bytes(const std::string& op, const Sizes& spatial_shape, 
   require_dims(d, strides, "strides");
   require_dims(d, dilation, "dilation");
   if (padding.size() != 2 * d) throw std::invalid_argument("padding does not fit the spatial dimensions");
-  ConvGeometry g;
-  g.dims = static_cast<int>(d);
-  for (size_t i = 0; i < d; ++i) {
-    g.in[i] = spatial_shape[i];
-    g.out[i] = out_shape[i];
-    g.kernel[i] = kernel_shape[i];
-    g.stride[i] = strides[i];
-    g.pad[i] = padding[2 * i];
-    g.dilation[i] = dilation[i];
-  }
   if (in_channels < 1 || out_channels < 1) return 64;
   require_counts({in_channels, out_channels, capacity, out_capacity});
   if (in_channels > (1 << 20)) throw std::invalid_argument("there must be at most 2^20 input channels");
-  const ConvGrid grid(g);
+  const ConvGrid grid(make_geometry(spatial_shape, out_shape, kernel_shape, strides, padding, dilation));
   const ConvSizes n{1, in_channels, out_channels, capacity, out_capacity};
   return by_itemsize(itemsize, [&](auto type) -> int64_t {
     using T = decltype(type);

@@ -1,9 +1,13 @@
 #include "cuda_workspace.h"
 
+#include <nanobind/stl/vector.h>
+
 #include <limits>
 #include <stdexcept>
+#include <vector>
 
 #include "../cuda/chunks.h"
+#include "../direct/conv_cuda.h"
 #include "../direct/convert_cuda.h"
 #include "../direct/entrywise_cuda.h"
 #include "../direct/merge_cuda.h"
@@ -50,6 +54,8 @@ class Sizes {
     }
   }
 
+  std::vector<int64_t> list(const char* name) const { return nb::cast<std::vector<int64_t>>(get(name)); }
+
   // Of `batch` elements: bytes_of(elements), within the bound.
   template <class BytesOf>
   int64_t bytes(BytesOf&& bytes_of) const {
@@ -69,6 +75,16 @@ class Sizes {
   std::optional<int64_t> batch_;
   const nb::dict& sizes_;
 };
+
+int64_t conv_bytes(const Sizes& sizes, bool selects) {
+  const ConvGrid grid(make_geometry(sizes.list("spatial_shape"), sizes.list("out_shape"), sizes.list("kernel_shape"),
+                                    sizes.list("strides"), sizes.list("padding"), sizes.list("dilation")));
+  const cuda::ConvAxes axes(grid);
+  return sizes.bytes([&](int64_t elements) {
+    const ConvSizes n{elements, sizes["in_channels"], sizes["out_channels"], sizes["capacity"], sizes["out_capacity"]};
+    return ConvScratch(axes, n, selects, nullptr).bytes;
+  });
+}
 
 }  // namespace
 
@@ -100,6 +116,8 @@ int64_t cuda_workspace_bytes(const std::string& op, std::optional<int64_t> batch
       });
     });
   if (op == "put_add") return sizes.lists<PutAddScratch>(sizes["in_capacity"]);
+  if (op == "conv") return conv_bytes(sizes, true);
+  if (op == "conv_at") return conv_bytes(sizes, false);
   throw nb::key_error(op.c_str());
 }
 

@@ -19,12 +19,12 @@
   X("jaxsparse_direct_from_dense", JaxsparseDirectFromDense)                   \
   X("jaxsparse_direct_to_dense", JaxsparseDirectToDense)                       \
   X("jaxsparse_direct_gather_dense", JaxsparseDirectGatherDense)               \
-  X("jaxsparse_direct_add", JaxsparseDirectAdd)
+  X("jaxsparse_direct_add", JaxsparseDirectAdd)                                \
+  X("jaxsparse_direct_conv", JaxsparseDirectConv)                              \
+  X("jaxsparse_direct_conv_at", JaxsparseDirectConvAt)
 
 // On the CPU alone.
 #define JAXSPARSE_CPU_ONLY_HANDLERS(X)                                  \
-  X("jaxsparse_direct_conv", JaxsparseDirectConv)                       \
-  X("jaxsparse_direct_conv_at", JaxsparseDirectConvAt)                  \
   X("jaxsparse_direct_conv_input_grad", JaxsparseDirectConvInputGrad)   \
   X("jaxsparse_direct_conv_kernel_grad", JaxsparseDirectConvKernelGrad) \
   X("jaxsparse_direct_max_pool", JaxsparseDirectMaxPool)                \

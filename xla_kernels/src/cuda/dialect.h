@@ -7,6 +7,7 @@
 //     leaves before the last one.
 //   * Shared memory is declared by the macros below. A block waits for no other block.
 //   * Warp operations name their lanes: kAllLanes, as a rule.
+//   * JAXSPARSE_UNROLL before a loop unrolls it, so that arrays it indexes stay in registers.
 //   * Floats are never added atomically. Fused multiply-adds are written out: fused(a, b, c).
 #pragma once
 
@@ -14,11 +15,13 @@
 
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
+#define JAXSPARSE_UNROLL _Pragma("unroll")
 #define JAXSPARSE_SHARED(T, name, n) __shared__ T name[n]
 #define JAXSPARSE_DYNAMIC_SHARED(T, name)                                   \
   extern __shared__ __align__(16) unsigned char jaxsparse_dynamic_shared[]; \
   T* const name = reinterpret_cast<T*>(jaxsparse_dynamic_shared)
 #else
+#define JAXSPARSE_UNROLL
 #include "emulation/dialect.h"
 #endif
 

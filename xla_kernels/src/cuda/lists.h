@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "block.h"
 #include "chunks.h"
@@ -50,13 +51,13 @@ inline Stored find_stored(const Stream& stream, const Chunks& chunks, int64_t vo
 }
 
 // Every row of counts[rows][n] becomes its exclusive prefix sum; one block a row.
-template <class = void>
-__global__ void scan_rows_kernel(int64_t n, int32_t* counts, int32_t* totals) {
-  int32_t* row = counts + static_cast<int64_t>(blockIdx.x) * n;
-  int32_t before = 0;
+template <class Count>
+__global__ void scan_rows_kernel(int64_t n, Count* counts, Count* totals) {
+  Count* row = counts + static_cast<int64_t>(blockIdx.x) * n;
+  Count before = 0;
   for (int64_t begin = 0; begin < n; begin += blockDim.x) {
     const int64_t i = begin + threadIdx.x;
-    const Scan<int32_t> scan = block_scan(i < n ? row[i] : 0);
+    const Scan<Count> scan = block_scan(i < n ? row[i] : Count{0});
     if (i < n) row[i] = before + scan.before;
     before += scan.total;
   }
@@ -66,8 +67,9 @@ __global__ void scan_rows_kernel(int64_t n, int32_t* counts, int32_t* totals) {
 inline int row_threads(int64_t n) { return n <= kListThreads ? kListThreads : 1024; }
 
 // `totals` [rows] gets the sums of the rows; null: nobody asks.
-inline void scan_rows(const Stream& stream, int64_t rows, int64_t n, int32_t* counts, int32_t* totals) {
-  launch(stream, {rows, row_threads(n)}, scan_rows_kernel<>, n, counts, totals);
+template <class Count>
+void scan_rows(const Stream& stream, int64_t rows, int64_t n, Count* counts, std::common_type_t<Count>* totals) {
+  launch(stream, {rows, row_threads(n)}, scan_rows_kernel<Count>, n, counts, totals);
 }
 
 template <class = void>

@@ -28,6 +28,23 @@ struct ConvGeometry {
   int64_t stride[kMaxDims] = {}, pad[kMaxDims] = {}, dilation[kMaxDims] = {};
 };
 
+// Of d axes from lists: `kernel` may have more than d numbers, `padding` has two for each axis.
+template <class List, class Kernel>
+ConvGeometry make_geometry(const List& in, const List& out, const Kernel& kernel, const List& strides,
+                           const List& padding, const List& dilation) {
+  ConvGeometry g;
+  g.dims = static_cast<int>(in.size());
+  for (size_t i = 0; i < in.size(); ++i) {
+    g.in[i] = in[i];
+    g.out[i] = out[i];
+    g.kernel[i] = kernel[i];
+    g.stride[i] = strides[i];
+    g.pad[i] = padding[2 * i];
+    g.dilation[i] = dilation[i];
+  }
+  return g;
+}
+
 struct Tap {
   int64_t offset;  // cells
   int32_t residue_class;
