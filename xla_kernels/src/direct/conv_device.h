@@ -44,49 +44,91 @@ __global__ void conv_live_kernel(cuda::ConvAxes g, int64_t in, int64_t out, cons
   }
 }
 
-// Sets the bits of all cells of the tile [begin, end) that an entry of batch element b reaches by a live tap; by all
-// threads of a block. `bits` are cleared, and a barrier must follow.
+// Entries of one input row that one tap row takes to cells of a tile [begin, end).
 template <class T>
-__device__ void mark_tile(const ConvOperands<T>& in, int64_t b, int64_t group, int64_t begin, int64_t end,
-                          uint32_t* bits) {
-  constexpr int kX = cuda::ConvAxes::kX;
-  const cuda::ConvAxes& g = in.g;
-  const int64_t stride = g.stride[kX], dilation = g.dilation[kX], width = g.kernel[kX];
-  const int64_t first_row = begin / g.out[kX], rows = (end - 1) / g.out[kX] - first_row + 1;
-  const int64_t tap_rows = g.tap_rows(), items = in.in_channels * tap_rows * rows;
-  for (int64_t item = threadIdx.x; item < items; item += blockDim.x) {
-    const int64_t row = first_row + item % rows, channel_row = item / rows;  // of the tap rows of all input channels
-    if (!in.live_rows[group * in.in_channels * tap_rows + channel_row]) continue;
+struct RowReach {
+  static constexpr int kX = cuda::ConvAxes::kX;
+  int64_t origin;                // the key of the input row
+  int64_t x_of_from, x_of_last;  // where tap 0 lies for the first of these cells, and for the last
+  uint32_t first_bit;            // the place in the tile of the first one
+  const int32_t* keys;
+  const uint8_t* live;  // by tap
+  int32_t first, stop;  // entries: from the first that tap 0 may take to the last of the row
+
+  // `channel_row` counts the tap rows of all input channels.
+  __device__ RowReach(const ConvOperands<T>& in, int64_t b, int64_t group, int64_t begin, int64_t end, int64_t row,
+                      int64_t channel_row)
+      : first(0), stop(0) {
+    const cuda::ConvAxes& g = in.g;
+    const int64_t tap_rows = g.tap_rows();
+    if (!in.live_rows[group * in.in_channels * tap_rows + channel_row]) return;
     const int64_t ic = channel_row / tap_rows, tap_row = channel_row % tap_rows;
     const int64_t c = tap_row % g.kernel[2], rest = tap_row / g.kernel[2];
-    const int64_t input_row =
-        cuda::RowOrigin(g, static_cast<uint32_t>(row)).input_row(g, rest / g.kernel[1], rest % g.kernel[1], c);
+    const cuda::RowOrigin origins(g, static_cast<uint32_t>(row));
+    const int64_t input_row = origins.input_row(g, rest / g.kernel[1], rest % g.kernel[1], c);
     const int64_t cell = row * g.out[kX];  // of x = 0
     const int64_t from = cell < begin ? begin - cell : 0;
     int64_t to = end - cell < g.out[kX] ? end - cell : g.out[kX];
     if (to > g.near_end[kX]) to = g.near_end[kX];
-    if (input_row < 0 || from >= to) continue;
+    if (input_row < 0 || from >= to) return;
 
-    const int64_t list = b * in.in_channels + ic, origin = input_row * g.in[kX];
+    const int64_t list = b * in.in_channels + ic;
     const int32_t* starts = in.starts + list * (g.in_rows() + 1) + input_row;
-    const int32_t* keys = in.keys + list * in.capacity;
-    const uint8_t* live = in.live + (group * in.in_channels * tap_rows + channel_row) * width;
-    const int64_t least = g.origin(kX, from), most = g.origin(kX, to - 1) + (width - 1) * dilation;
-    const int32_t stop = starts[1];
-    for (int32_t e = cuda::lower_bound(keys, starts[0], stop, origin + (least > 0 ? least : 0)); e < stop; ++e) {
-      const int64_t x = keys[e] - origin;
-      if (x > most) break;
-      // x + pad = k * dilation + o * stride for `from` <= o < `to`
-      const int64_t at_from = x - least, behind_to = x - g.origin(kX, to - 1);
-      int64_t k = behind_to <= 0 ? 0 : dilation == 1 ? behind_to : (behind_to + dilation - 1) / dilation;
-      int64_t last = dilation == 1 ? at_from : at_from / dilation;
-      if (last > width - 1) last = width - 1;
-      for (; k <= last; ++k) {
-        const int64_t distance = at_from - k * dilation, o = stride == 1 ? distance : distance / stride;
-        if (o * stride != distance || !live[k]) continue;
-        const auto bit = static_cast<uint32_t>(cell + from + o - begin);
-        atomicOr(&bits[bit / 32], 1u << bit % 32);
-      }
+    origin = input_row * g.in[kX];
+    x_of_from = g.origin(kX, from);
+    x_of_last = g.origin(kX, to - 1);
+    first_bit = static_cast<uint32_t>(cell + from - begin);
+    keys = in.keys + list * in.capacity;
+    live = in.live + (group * in.in_channels * tap_rows + channel_row) * g.kernel[kX];
+    stop = starts[1];
+    first = cuda::lower_bound(keys, starts[0], stop, origin + (x_of_from > 0 ? x_of_from : 0));
+  }
+
+  // Marks what entry e reaches; false if it and all behind it lie too far.
+  __device__ bool mark(const cuda::ConvAxes& g, int32_t e, uint32_t* bits) const {
+    const int64_t stride = g.stride[kX], dilation = g.dilation[kX], width = g.kernel[kX];
+    // It lies at k * dilation + o * stride from x_of_from, for the o-th cell.
+    const int64_t x = keys[e] - origin, from_first = x - x_of_from, from_last = x - x_of_last;
+    int64_t k = from_last <= 0 ? 0 : dilation == 1 ? from_last : (from_last + dilation - 1) / dilation;
+    if (k >= width) return false;
+    int64_t last = dilation == 1 ? from_first : from_first / dilation;
+    if (last > width - 1) last = width - 1;
+    for (; k <= last; ++k) {
+      const int64_t distance = from_first - k * dilation, o = stride == 1 ? distance : distance / stride;
+      if (o * stride != distance || !live[k]) continue;
+      const uint32_t bit = first_bit + static_cast<uint32_t>(o);
+      atomicOr(&bits[bit / 32], 1u << bit % 32);
+    }
+    return true;
+  }
+};
+
+// Sets the bits of all cells of the tile [begin, end) that an entry of batch element b reaches by a live tap; by all
+// threads of a block. `bits` are cleared, and a barrier must follow. A lane takes a row, long ones all lanes of its
+// warp.
+template <class T>
+__device__ void mark_tile(const ConvOperands<T>& in, int64_t b, int64_t group, int64_t begin, int64_t end,
+                          uint32_t* bits) {
+  constexpr int kShortRow = 8;
+  const int64_t first_row = begin / in.g.out[cuda::ConvAxes::kX];
+  const int64_t rows = (end - 1) / in.g.out[cuda::ConvAxes::kX] - first_row + 1;
+  const int64_t items = in.in_channels * in.g.tap_rows() * rows;
+  const auto reach_of = [&](int64_t item) {
+    return RowReach<T>(in, b, group, begin, end, first_row + item % rows, item / rows);
+  };
+  for (int64_t of_warp = cuda::warp_index() * cuda::kWarp; of_warp < items; of_warp += blockDim.x) {
+    const int64_t item = of_warp + cuda::lane_index();
+    bool is_long = false;
+    if (item < items) {
+      const RowReach<T> reach = reach_of(item);
+      is_long = reach.stop - reach.first > kShortRow;
+      for (int32_t e = reach.first; e < reach.stop && !is_long; ++e)
+        if (!reach.mark(in.g, e, bits)) break;
+    }
+    for (unsigned lanes = __ballot_sync(cuda::kAllLanes, is_long); lanes; lanes &= lanes - 1) {
+      const RowReach<T> reach = reach_of(of_warp + __ffs(static_cast<int>(lanes)) - 1);
+      for (int32_t e = reach.first + cuda::lane_index(); e < reach.stop; e += cuda::kWarp)
+        if (!reach.mark(in.g, e, bits)) break;
     }
   }
 }
