@@ -277,6 +277,10 @@ def _windows_workspace(geometry: Pooling, fine, coarse, dtype) -> Attributes:
     }
 
 
+def _windows_on_cuda(fine, coarse) -> Attributes:
+    return {"channels": fine.shape[1], "capacity": fine.shape[2], "out_capacity": coarse.shape[2]}
+
+
 # Entries (fine, [B, C, K]) and windows that hold them (coarse, [B, C, Ko]): each other's adjoint; static is the geometry.
 # The sum over a window's entries, divided by its count where that is given
 window_sum = Kernel(
@@ -286,6 +290,9 @@ window_sum = Kernel(
     attributes=lambda geometry: geometry._asdict(),
     workspace=lambda geometry, fine_keys, fine, coarse_keys, count: _windows_workspace(
         geometry, fine_keys, coarse_keys, fine.dtype
+    ),
+    cuda_workspace=lambda geometry, fine_keys, fine, coarse_keys, count: _windows_on_cuda(
+        fine_keys, coarse_keys
     ),
     optional={"count": jnp.int32},
 )
@@ -299,6 +306,9 @@ window_spread = Kernel(
     attributes=lambda geometry: geometry._asdict(),
     workspace=lambda geometry, fine_keys, coarse_keys, coarse, count: _windows_workspace(
         geometry, fine_keys, coarse_keys, coarse.dtype
+    ),
+    cuda_workspace=lambda geometry, fine_keys, coarse_keys, coarse, count: _windows_on_cuda(
+        fine_keys, coarse_keys
     ),
     optional={"count": jnp.int32},
 )

@@ -109,15 +109,9 @@ int64_t pool_workspace_bytes(const std::string& op, const Sizes& spatial_shape, 
       pool_geometry(static_cast<int>(d), spatial_shape.data(), out_shape.data(), window.data(), strides.data());
   return by_itemsize(itemsize, [&](auto type) {
     const PoolSizes n{1, 1, capacity, out_capacity};
-    int64_t bytes;
-    if (op == "max_pool" || op == "avg_pool") {
-      lay_out_pool<decltype(type)>(PoolWindows(geometry), n, nullptr, &bytes);
-    } else if (op == "window_sum" || op == "window_spread") {
-      lay_out_windows<decltype(type)>(ConvGrid(geometry), n, nullptr, &bytes);
-    } else {
-      throw std::invalid_argument("unknown pooling '" + op + "'");
-    }
-    return bytes;
+    if (op == "max_pool" || op == "avg_pool") return pool_bytes(type, PoolWindows(geometry), n);
+    if (op == "window_sum" || op == "window_spread") return windows_bytes(type, ConvGrid(geometry), n);
+    throw std::invalid_argument("unknown pooling '" + op + "'");
   });
 }
 

@@ -13,6 +13,7 @@
 #include "../direct/merge_cuda.h"
 #include "../direct/stored_cuda.h"
 #include "../direct/sums_cuda.h"
+#include "../direct/windows_cuda.h"
 
 namespace nb = nanobind;
 
@@ -68,6 +69,14 @@ class Sizes {
       return Scratch(ListSizes{elements, (*this)["channels"], (*this)["capacity"]}, more..., nullptr).bytes;
     });
   }
+  // As `bytes`, for a Scratch(PoolSizes, more..., workspace).
+  template <class Scratch, class... More>
+  int64_t pooled(More... more) const {
+    const Sizes& s = *this;
+    return bytes([&](int64_t elements) {
+      return Scratch(PoolSizes{elements, s["channels"], s["capacity"], s["out_capacity"]}, more..., nullptr).bytes;
+    });
+  }
 
  private:
   nb::object get(const char* name) const { return sizes_[name]; }
@@ -118,6 +127,7 @@ int64_t cuda_workspace_bytes(const std::string& op, std::optional<int64_t> batch
   if (op == "put_add") return sizes.lists<PutAddScratch>(sizes["in_capacity"]);
   if (op == "conv") return conv_bytes(sizes, true);
   if (op == "conv_at") return conv_bytes(sizes, false);
+  if (op == "window_sum" || op == "window_spread") return sizes.pooled<WindowsScratch>();
   throw nb::key_error(op.c_str());
 }
 

@@ -26,9 +26,11 @@ struct Chunks {
   int64_t lists, slots, size, per_list;
 
   Chunks(int64_t lists_, int64_t slots_, int64_t size_)
-      : lists(lists_), slots(slots_), size(size_), per_list((slots_ + size_ - 1) / size_) {}
-  Chunks(int64_t lists_, int64_t slots_)
-      : Chunks(lists_, slots_, slots_ <= kWholeList ? std::max<int64_t>(1, slots_) : kChunk) {}
+      : lists(lists_),
+        slots(slots_),
+        size(std::max<int64_t>(1, std::min(size_, slots_))),
+        per_list((slots_ + size - 1) / size) {}
+  Chunks(int64_t lists_, int64_t slots_) : Chunks(lists_, slots_, slots_ <= kWholeList ? slots_ : kChunk) {}
 
   int64_t blocks() const { return lists * per_list; }
   bool whole() const { return per_list == 1; }

@@ -5,56 +5,15 @@
 
 #include <cstdint>
 #include <cstring>
-#include <optional>
 #include <vector>
 
 #include "../core/select.h"
 #include "../core/worker_scratch.h"
 #include "conv.h"
-#include "disjoint_windows.h"
 #include "entries.h"
+#include "pool_windows.h"
 
 namespace jaxsparse {
-
-struct PoolSizes {
-  int64_t batch, channels, capacity, out_capacity;
-};
-
-// Windows start at multiples of the stride and are cut at the end.
-inline ConvGeometry pool_geometry(int dims, const int64_t* in, const int64_t* out, const int64_t* window,
-                                  const int64_t* strides) {
-  ConvGeometry g;
-  g.dims = dims;
-  for (int i = 0; i < dims; ++i) {
-    g.in[i] = in[i];
-    g.out[i] = out[i];
-    g.kernel[i] = window[i];
-    g.stride[i] = strides[i];
-    g.dilation[i] = 1;
-  }
-  return g;
-}
-
-inline constexpr int64_t kPoolTile = 8192;
-
-// The windows of a pooling, in one of two forms.
-struct PoolWindows {
-  std::optional<DisjointWindows> disjoint;
-  std::optional<ConvGrid> grid;
-
-  explicit PoolWindows(const ConvGeometry& g) {
-    if (DisjointWindows::fits(g))
-      disjoint.emplace(g);
-    else
-      grid.emplace(g);
-  }
-  int64_t in_volume() const { return disjoint ? disjoint->in_volume() : grid->in_volume(); }
-  int64_t out_volume() const { return disjoint ? disjoint->out_volume() : grid->out_volume(); }
-  // Of a tile, rounded up to whole words of bits.
-  int64_t tile_cells() const {
-    return ((disjoint ? disjoint->tile_cells() : std::min(kPoolTile, grid->cells())) + 63) / 64 * 64;
-  }
-};
 
 // A worker's scratch for one list.
 template <class A>
@@ -92,33 +51,12 @@ std::vector<PoolScratch<Accum<T>>> lay_out_pool(const PoolWindows& windows, cons
   });
 }
 
-// How the entries of a window are joined: what the window amounts to and a number that goes with it. An entry has a
-// value and a slot; entries come by key.
-template <class A>
-struct Maximum {
-  static constexpr const char* kName = "direct.max_pool";
-  static constexpr int32_t kUnused = -1;
-  static int32_t first(int32_t slot) { return slot; }
-  // NaN is the maximum; of equal ones the first stays.
-  static void join(A& value, int32_t& slot, A v, int32_t from) {
-    if (!(v > value || (v != v && value == value))) return;
-    value = v;
-    slot = from;
-  }
-  static A result(A value, int32_t) { return value; }
-};
-
-template <class A>
-struct Mean {
-  static constexpr const char* kName = "direct.avg_pool";
-  static constexpr int32_t kUnused = 0;
-  static int32_t first(int32_t) { return 1; }
-  static void join(A& sum, int32_t& count, A v, int32_t) {
-    sum += v;
-    ++count;
-  }
-  static A result(A sum, int32_t count) { return sum / static_cast<A>(count); }
-};
+template <class T>
+int64_t pool_bytes(T, const PoolWindows& windows, const PoolSizes& n) {
+  int64_t bytes;
+  lay_out_pool<T>(windows, n, nullptr, &bytes);
+  return bytes;
+}
 
 namespace internal {
 

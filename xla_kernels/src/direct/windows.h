@@ -33,6 +33,13 @@ std::vector<WindowScratch<Accum<T>>> lay_out_windows(const ConvGrid& grid, const
   });
 }
 
+template <class T>
+int64_t windows_bytes(T, const ConvGrid& grid, const PoolSizes& n) {
+  int64_t bytes;
+  lay_out_windows<T>(grid, n, nullptr, &bytes);
+  return bytes;
+}
+
 namespace internal {
 
 // The first of the ascending numbers [at, end) that is not below `wanted`, which is likely near.
