@@ -249,6 +249,15 @@ def _pool_workspace(static: Pool, xk, xv) -> Attributes:
     }
 
 
+def _pool_on_cuda(static: Pool, xk, xv) -> Attributes:
+    return {
+        **static.geometry._asdict(),
+        "channels": xk.shape[1],
+        "capacity": xk.shape[2],
+        "out_capacity": static.capacity,
+    }
+
+
 # The maximum of the stored entries of each window
 max_pool = Kernel(
     "max_pool",
@@ -256,6 +265,7 @@ max_pool = Kernel(
     results=lambda static, xk, xv: _chosen((*xk.shape[:2], static.capacity), xv.dtype),
     attributes=lambda static: static.geometry._asdict(),
     workspace=_pool_workspace,
+    cuda_workspace=_pool_on_cuda,
 )
 
 # The mean of the stored entries of each window, and of how many it is: int32, 0 in unused slots
@@ -265,6 +275,7 @@ avg_pool = Kernel(
     results=lambda static, xk, xv: _chosen((*xk.shape[:2], static.capacity), xv.dtype),
     attributes=lambda static: static.geometry._asdict(),
     workspace=_pool_workspace,
+    cuda_workspace=_pool_on_cuda,
 )
 
 

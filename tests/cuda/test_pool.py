@@ -70,8 +70,48 @@ def test_windows_of_lists_of_one_piece_and_of_several(rng, slots):
     assert_windows(rng, "2d", slots, slots // 2 + 1, seed=slots)
 
 
+def assert_pools(rng, name, capacity, slots=200, dtype=F32, kind="mixed", seed=1, round_to=None):
+    g = geometry(name)
+    keys, values = lists(rng, 2, 3, slots, int(np.prod(g.spatial_shape)), dtype, kind)
+    if round_to is not None:
+        values = np.where(np.isfinite(values), np.round(values, round_to), values).astype(dtype)
+    for kernel in (_kernels.max_pool, _kernels.avg_pool):
+        static = _kernels.Pool(g, capacity)
+        assert_like_cpu(kernel, static, keys, values, dtype=dtype, seed=seed)
+
+
+@pytest.mark.parametrize("kind", ["mixed", "corrupt"])
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_pools(rng, name, kind):
+    """All windows fit, or some lists have too many."""
+    for capacity in (1000, 37, 1):
+        assert_pools(rng, name, capacity, kind=kind)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_pools_of_every_dtype(rng, dtype):
+    for capacity in (400, 60):
+        assert_pools(rng, "3d", capacity, dtype=dtype)
+
+
+@pytest.mark.parametrize("capacity", [500, 3000, 20000])
+def test_pools_of_several_tiles(rng, capacity):
+    """Of 20000 outputs: some tiles have no window."""
+    assert_pools(rng, "1d long", capacity, 4000)
+
+
+@pytest.mark.parametrize("dtype", [F32, DTYPES[1]], ids=str)
+@pytest.mark.parametrize("capacity", [2, 50, 700])
+def test_of_equal_windows_those_of_the_lowest_keys_stay(rng, capacity, dtype):
+    """Few values, so that ties are many and spread over tiles."""
+    assert_pools(rng, "1d long", capacity, 2000, dtype=dtype, round_to=0)
+    assert_pools(rng, "3d dense", capacity, 100, dtype=dtype, round_to=0)
+
+
 @pytest.mark.parametrize("seed", range(2, 5))
 def test_no_order_of_warps_and_blocks_changes_a_bit(rng, seed):
+    assert_pools(rng, "3d dense", 50, seed=seed, round_to=0)
+    assert_pools(rng, "1d long", 500, 3000, seed=seed)
     assert_windows(rng, "3d dense", 600, 300, seed=seed)
 
 
@@ -79,5 +119,7 @@ def test_no_lists(rng):
     g = geometry("2d")
     for shape in ((0, 2, 5), (2, 0, 5)):
         keys, values = np.zeros(shape, np.int32), np.zeros(shape, F32)
+        assert_like_cpu(_kernels.max_pool, _kernels.Pool(g, 3), keys, values)
+        assert_like_cpu(_kernels.avg_pool, _kernels.Pool(g, 50), keys, values)
         assert_like_cpu(_kernels.window_sum, g, keys, values, keys, None)
         assert_like_cpu(_kernels.window_spread, g, keys, keys, values, None)

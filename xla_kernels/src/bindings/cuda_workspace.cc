@@ -11,6 +11,7 @@
 #include "../direct/convert_cuda.h"
 #include "../direct/entrywise_cuda.h"
 #include "../direct/merge_cuda.h"
+#include "../direct/pool_cuda.h"
 #include "../direct/stored_cuda.h"
 #include "../direct/sums_cuda.h"
 #include "../direct/windows_cuda.h"
@@ -69,6 +70,16 @@ class Sizes {
       return Scratch(ListSizes{elements, (*this)["channels"], (*this)["capacity"]}, more..., nullptr).bytes;
     });
   }
+  ConvGeometry pool_geometry() const {
+    const auto in = shape("spatial_shape"), out = shape("out_shape"), window = shape("window"), by = shape("strides");
+    if (in.empty() || in.size() > kMaxDims || out.size() != in.size() || window.size() != in.size() ||
+        by.size() != in.size())
+      throw nb::value_error("out_shape, window and strides must fit spatial_shape (1 to 4 dimensions)");
+    const auto g =
+        jaxsparse::pool_geometry(static_cast<int>(in.size()), in.data(), out.data(), window.data(), by.data());
+    PoolWindows{g};  // checks it
+    return g;
+  }
   // As `bytes`, for a Scratch(PoolSizes, more..., workspace).
   template <class Scratch, class... More>
   int64_t pooled(More... more) const {
@@ -79,6 +90,7 @@ class Sizes {
   }
 
  private:
+  std::vector<int64_t> shape(const char* name) const { return nb::cast<std::vector<int64_t>>(get(name)); }
   nb::object get(const char* name) const { return sizes_[name]; }
 
   std::optional<int64_t> batch_;
@@ -128,6 +140,7 @@ int64_t cuda_workspace_bytes(const std::string& op, std::optional<int64_t> batch
   if (op == "conv") return conv_bytes(sizes, true);
   if (op == "conv_at") return conv_bytes(sizes, false);
   if (op == "window_sum" || op == "window_spread") return sizes.pooled<WindowsScratch>();
+  if (op == "max_pool" || op == "avg_pool") return sizes.pooled<PoolCudaScratch>(sizes.pool_geometry());
   throw nb::key_error(op.c_str());
 }
 
