@@ -101,10 +101,13 @@ class Launch {
   const Place& place() const { return place_; }
 
   int meet_block(Site site, bool vote) {
-    if (gone_ > 0) fail("a thread waits at " + text(site) + ", but others of its block have left the kernel");
+    if (gone_ > 0)
+      fail([&] { return "a thread waits at " + text(site) + ", but others of its block have left the kernel"; });
     if (at_barrier_ == 0) barrier_site_ = site;
     if (!(barrier_site_ == site))
-      fail("divergent barrier: threads of one block wait at " + text(barrier_site_) + " and at " + text(site));
+      fail([&] {
+        return "divergent barrier: threads of one block wait at " + text(barrier_site_) + " and at " + text(site);
+      });
     votes_ += vote;
     if (++at_barrier_ < threads_) {
       wait(State::kAtBarrier);
@@ -119,14 +122,19 @@ class Launch {
 
   const uint64_t* meet_warp(Site site, uint32_t mask, uint64_t number) {
     const int warp = current_ / kWarpSize, lane = current_ % kWarpSize;
-    if (!(mask >> lane & 1)) fail("a lane is not in the mask of its own warp operation at " + text(site));
+    if (!(mask >> lane & 1))
+      fail([&] { return std::string("a lane is not in the mask of its own warp operation at ") + text(site); });
     Meeting& m = meeting(warp, mask);
     if (m.arrived == 0) m.site = site;
     if (!(m.site == site))
-      fail("lanes of one warp meet in different operations, at " + text(m.site) + " and at " + text(site));
+      fail([&] {
+        return "lanes of one warp meet in different operations, at " + text(m.site) + " and at " + text(site);
+      });
     for (int l = 0; l < kWarpSize; ++l)
       if (mask >> l & 1 && state_[warp * kWarpSize + l] == State::kDone)
-        fail("a lane in the mask of the warp operation at " + text(site) + " has left the kernel");
+        fail([&] {
+          return std::string("a lane in the mask of the warp operation at ") + text(site) + " has left the kernel";
+        });
     uint64_t* numbers = m.numbers[m.generation & 1];
     numbers[lane] = number;
     m.arrived |= 1u << lane;
@@ -148,7 +156,8 @@ class Launch {
     allocate(arrays_.back());
     int64_t total = dynamic_.bytes;
     for (const SharedArray& array : arrays_) total += array.bytes;
-    if (total > kMaxSharedBytes) fail("a block takes " + std::to_string(total) + " bytes of shared memory");
+    if (total > kMaxSharedBytes)
+      fail([&] { return "a block takes " + std::to_string(total) + " bytes of shared memory"; });
     return arrays_.back().data.get();
   }
   void* dynamic_shared() { return dynamic_.data.get(); }
@@ -219,7 +228,9 @@ class Launch {
     rest(thread, State::kDone);
     ++gone_;
     if (at_barrier_ > 0)
-      fail("divergent barrier: a thread leaves the kernel while others of its block wait at " + text(barrier_site_));
+      fail([&] {
+        return "divergent barrier: a thread leaves the kernel while others of its block wait at " + text(barrier_site_);
+      });
   }
 
   // ---- Fibers
@@ -289,8 +300,10 @@ class Launch {
     for (;;) running->work(self);
   }
 
-  [[noreturn]] void fail(const std::string& what) {
-    error_ = what;
+  // Nothing may be left to destroy on a stack that nobody comes back to, so the text is made in a call of its own.
+  template <class Text>
+  [[noreturn]] void fail(Text&& what) {
+    error_ = what();
     switch_to(*fiber_of_[current_], scheduler_, current_);
     std::abort();  // never resumed
   }
