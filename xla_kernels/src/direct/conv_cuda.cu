@@ -309,9 +309,10 @@ void for_each_conv_stretch(Device& device, const ConvGrid& grid, const ConvSizes
     const ConvScratch scratch(g, n, selects, device.workspace.data);
     const int64_t at = first * n.in_channels * n.capacity;
     const int64_t groups = cuda::blocks_of(n.out_channels, kConvGroup);
-    const int64_t live_blocks = cuda::blocks_of(groups * n.in_channels * g.tap_rows(), kListThreads);
-    launch(device.stream, {std::min<int64_t>(live_blocks, 1024), kListThreads}, internal::conv_live_kernel<>, g,
-           n.in_channels, n.out_channels, mask, scratch.live, scratch.live_rows);
+    const int64_t most = std::max(groups * n.in_channels * g.tap_rows(), scratch.cleared_words);
+    launch(device.stream, {std::min<int64_t>(cuda::blocks_of(most, kListThreads), 1024), kListThreads},
+           internal::conv_setup_kernel<>, g, n.in_channels, n.out_channels, mask, scratch.live, scratch.live_rows,
+           scratch.histogram, scratch.cleared_words);
     const cuda::Chunks chunks(n.batch * n.in_channels, n.capacity);
     cuda::find_rows(device.stream, chunks, g.in_rows(), g.in[cuda::ConvAxes::kX], x_keys + at, scratch.unused,
                     scratch.starts);
@@ -333,7 +334,6 @@ void conv_forward(Device& device, const ConvGrid& grid, const ConvSizes& all, co
         const ConvResults<T> results{tiles,          n.out_capacity, rule,         y_keys + at,       y_values + at,
                                      y_found + list, scratch.counts, scratch.cuts, scratch.histogram, scratch.tickets};
         const int64_t blocks = n.batch * operands.groups() * tiles.per_list;
-        cuda::clear(device.stream, scratch.histogram, scratch.cleared_bytes);
         int shift = static_cast<int>(sizeof(Accum<T>)) * 8 - kDigit;
         launch(device.stream, {blocks, kListThreads}, conv_histogram_kernel<T, Pass::kCount>, operands, results,
                Digit{shift, kDigit});

@@ -38,7 +38,7 @@ struct ConvScratch {
   ConvCut* cuts = nullptr;        // [batch][out]
   uint32_t* histogram = nullptr;  // [batch][out][bins]
   uint32_t* tickets = nullptr;    // [batch][groups]
-  int64_t cleared_bytes = 0;
+  int64_t cleared_words = 0;
   int64_t bytes;
 
   ConvScratch(const cuda::ConvAxes& g, const ConvSizes& n, bool selects, void* workspace) {
@@ -53,7 +53,7 @@ struct ConvScratch {
       const int64_t before = arena.bytes();
       histogram = arena.take<uint32_t>(outputs * kConvBins);
       tickets = arena.take<uint32_t>(n.batch * groups);
-      cleared_bytes = arena.bytes() - before;
+      cleared_words = (arena.bytes() - before) / static_cast<int64_t>(sizeof(uint32_t));
       counts = arena.take<uint64_t>(outputs * ConvTiles(g.out_volume()).per_list);
       cuts = arena.take<ConvCut>(outputs);
     } else if (!cuda::Chunks(outputs, n.out_capacity).whole()) {

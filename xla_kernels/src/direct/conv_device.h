@@ -24,13 +24,16 @@ struct ConvOperands {
 
 namespace internal {
 
-// Which output channels of a group are live at each (input channel, tap), and at any tap of a tap row.
+// Which output channels of a group are live at each (input channel, tap), and at any tap of a tap row; and `words` of
+// `cleared` become 0.
 template <class = void>
-__global__ void conv_live_kernel(cuda::ConvAxes g, int64_t in, int64_t out, const bool* mask, uint8_t* live,
-                                 uint8_t* live_rows) {
+__global__ void conv_setup_kernel(cuda::ConvAxes g, int64_t in, int64_t out, const bool* mask, uint8_t* live,
+                                  uint8_t* live_rows, uint32_t* cleared, int64_t words) {
   const int64_t groups = (out + kConvGroup - 1) / kConvGroup, width = g.kernel[cuda::ConvAxes::kX];
   const int64_t n = groups * in * g.tap_rows(), step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) {
+  const int64_t thread = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  for (int64_t i = thread; i < words; i += step) cleared[i] = 0;
+  for (int64_t i = thread; i < n; i += step) {
     const int64_t tap_row = i % g.tap_rows(), ic = i / g.tap_rows() % in, first = i / g.tap_rows() / in * kConvGroup;
     unsigned any = 0;
     for (int64_t k = 0; k < width; ++k) {
