@@ -155,6 +155,9 @@ conv_input_grad = Kernel(
     workspace=lambda geometry, xk, kernel, mask, yk, gy: _conv_workspace(
         geometry, xk, yk.shape[1], yk.shape[2], gy.dtype
     ),
+    cuda_workspace=lambda geometry, xk, kernel, mask, yk, gy: _conv_workspace(
+        geometry, xk, yk.shape[1], yk.shape[2], gy.dtype
+    ),
     optional={"mask": bool},
 )
 
@@ -166,6 +169,9 @@ conv_kernel_grad = Kernel(
     ],
     attributes=_geometry,
     workspace=lambda geometry, xk, xv, mask, yk, gy: _conv_workspace(
+        geometry, xk, yk.shape[1], yk.shape[2], gy.dtype
+    ),
+    cuda_workspace=lambda geometry, xk, xv, mask, yk, gy: _conv_workspace(
         geometry, xk, yk.shape[1], yk.shape[2], gy.dtype
     ),
     optional={"mask": bool},

@@ -8,6 +8,7 @@
 
 #include "../cuda/chunks.h"
 #include "../direct/conv_cuda.h"
+#include "../direct/conv_grad_cuda.h"
 #include "../direct/convert_cuda.h"
 #include "../direct/entrywise_cuda.h"
 #include "../direct/merge_cuda.h"
@@ -71,7 +72,7 @@ class Sizes {
     });
   }
   ConvGeometry pool_geometry() const {
-    const auto in = shape("spatial_shape"), out = shape("out_shape"), window = shape("window"), by = shape("strides");
+    const auto in = list("spatial_shape"), out = list("out_shape"), window = list("window"), by = list("strides");
     if (in.empty() || in.size() > kMaxDims || out.size() != in.size() || window.size() != in.size() ||
         by.size() != in.size())
       throw nb::value_error("out_shape, window and strides must fit spatial_shape (1 to 4 dimensions)");
@@ -89,8 +90,22 @@ class Sizes {
     });
   }
 
+  int64_t taps() const {
+    int64_t taps = 1;
+    for (int64_t k : list("kernel_shape")) taps = checked_product(taps, k);
+    return taps;
+  }
+  // As `bytes`, for a Scratch(ConvSizes, more..., workspace).
+  template <class Scratch, class... More>
+  int64_t convolved(More... more) const {
+    const Sizes& s = *this;
+    return bytes([&](int64_t elements) {
+      const ConvSizes n{elements, s["in_channels"], s["out_channels"], s["capacity"], s["out_capacity"]};
+      return Scratch(n, more..., nullptr).bytes;
+    });
+  }
+
  private:
-  std::vector<int64_t> shape(const char* name) const { return nb::cast<std::vector<int64_t>>(get(name)); }
   nb::object get(const char* name) const { return sizes_[name]; }
 
   std::optional<int64_t> batch_;
@@ -141,6 +156,8 @@ int64_t cuda_workspace_bytes(const std::string& op, std::optional<int64_t> batch
   if (op == "conv_at") return conv_bytes(sizes, false);
   if (op == "window_sum" || op == "window_spread") return sizes.pooled<WindowsScratch>();
   if (op == "max_pool" || op == "avg_pool") return sizes.pooled<PoolCudaScratch>(sizes.pool_geometry());
+  if (op == "conv_input_grad") return sizes.convolved<InputGradScratch>();
+  if (op == "conv_kernel_grad") return sizes.convolved<KernelGradScratch>(sizes.taps(), sizes["itemsize"]);
   throw nb::key_error(op.c_str());
 }
 

@@ -22,15 +22,12 @@
   X("jaxsparse_direct_add", JaxsparseDirectAdd)                                \
   X("jaxsparse_direct_conv", JaxsparseDirectConv)                              \
   X("jaxsparse_direct_conv_at", JaxsparseDirectConvAt)                         \
+  X("jaxsparse_direct_conv_input_grad", JaxsparseDirectConvInputGrad)          \
+  X("jaxsparse_direct_conv_kernel_grad", JaxsparseDirectConvKernelGrad)        \
   X("jaxsparse_direct_max_pool", JaxsparseDirectMaxPool)                       \
   X("jaxsparse_direct_avg_pool", JaxsparseDirectAvgPool)                       \
   X("jaxsparse_direct_window_sum", JaxsparseDirectWindowSum)                   \
   X("jaxsparse_direct_window_spread", JaxsparseDirectWindowSpread)
-
-// On the CPU alone.
-#define JAXSPARSE_CPU_ONLY_HANDLERS(X)                                \
-  X("jaxsparse_direct_conv_input_grad", JaxsparseDirectConvInputGrad) \
-  X("jaxsparse_direct_conv_kernel_grad", JaxsparseDirectConvKernelGrad)
 
 #define JAXSPARSE_CPU_HANDLERS(X) \
   JAXSPARSE_CUDA_HANDLERS(X)      \

@@ -20,6 +20,8 @@ struct ConvSizes {
   int64_t batch, in_channels, out_channels, capacity, out_capacity;
 };
 
+enum class GradOf { kInput, kKernel };
+
 // Batch elements in flight together: enough to fill the workers when volumes are small, within 8 MiB.
 inline int64_t batch_concurrency(int64_t bytes_each) {
   return std::clamp<int64_t>((int64_t{8} << 20) / std::max<int64_t>(1, bytes_each), 1, kMaxWorkers);

@@ -26,8 +26,6 @@ struct GradLayout {
   int64_t bytes = 0;
 };
 
-enum class GradOf { kInput, kKernel };
-
 template <class T>
 GradLayout<T> lay_out_grad(const ConvGrid& grid, const ConvSizes& n, GradOf of, void* workspace) {
   using A = Accum<T>;
@@ -73,6 +71,11 @@ GradLayout<T> lay_out_grad(const ConvGrid& grid, const ConvSizes& n, GradOf of, 
   }
   out.bytes = arena.bytes();
   return out;
+}
+
+template <class T>
+int64_t grad_bytes(T, const ConvGrid& grid, const ConvSizes& n, GradOf of) {
+  return lay_out_grad<T>(grid, n, of, nullptr).bytes;
 }
 
 namespace internal {

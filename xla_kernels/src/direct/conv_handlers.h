@@ -2,43 +2,11 @@
 // conv_cuda.cu.
 #pragma once
 
-#include "../bindings/ffi_util.h"
 #include "../bindings/handlers.h"
+#include "conv_attributes.h"
 
 namespace jaxsparse {
 namespace {
-
-using Attribute = ffi::Span<const int64_t>;
-
-struct Shapes {
-  Attribute spatial_shape, out_shape, strides, padding, dilation;
-};
-
-// The geometry from the attributes and the kernel's shape [*kernel, in, out].
-ConvGeometry read_geometry(const Shapes& s, ffi::Span<const int64_t> kernel) {
-  const size_t d = s.spatial_shape.size();
-  require(d >= 1 && d <= kMaxDims, "there must be 1 to 4 spatial dimensions");
-  require(s.out_shape.size() == d && s.strides.size() == d && s.padding.size() == 2 * d && s.dilation.size() == d,
-          "out_shape, strides, padding and dilation must fit spatial_shape");
-  require(kernel.size() == d + 2, "kernel must have shape [*window, in, out]");
-  return make_geometry(s.spatial_shape, s.out_shape, kernel, s.strides, s.padding, s.dilation);
-}
-
-ConvSizes read_sizes(ffi::Span<const int64_t> x, ffi::Span<const int64_t> y, ffi::Span<const int64_t> kernel) {
-  const size_t d = kernel.size() - 2;
-  require(x[0] == y[0], "inputs and outputs must have one batch size");
-  require(kernel[d] == x[1] && kernel[d + 1] == y[1], "kernel channels must fit the lists");
-  return {x[0], x[1], y[1], x[2], y[2]};
-}
-
-const bool* read_mask(const ffi::AnyBuffer& mask, ffi::Span<const int64_t> kernel) {
-  require(mask.element_type() == ffi::PRED, "mask must be bool");
-  if (mask.element_count() == 0) return nullptr;
-  require(same_shape(mask.dimensions(), kernel), "mask must have the kernel's shape");
-  return data<bool>(mask);
-}
-
-void require_type(ffi::DataType a, ffi::DataType b) { require(a == b, "values and kernel must have one dtype"); }
 
 template <class Context>
 ffi::Error Conv(Context context, ffi::AnyBuffer x_keys, ffi::AnyBuffer x_values, ffi::AnyBuffer kernel,
