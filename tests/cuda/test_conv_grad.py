@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import xla_kernels
 from jaxsparse._core.windows import Convolution
 from jaxsparse.direct import _kernels
 from tests.cuda.common import assert_like_cpu, both, lists
@@ -126,3 +127,15 @@ def test_an_empty_batch(rng):
     kernel = np.ones((3, 3, 2, 2), F32)
     assert_like_cpu(_kernels.conv_input_grad, g, keys, kernel, None, keys, values)
     assert_like_cpu(_kernels.conv_kernel_grad, g, keys, values, None, keys, values)
+
+
+def test_a_batch_that_the_workspace_does_not_hold_is_worked_off_in_stretches(rng, monkeypatch):
+    """One element at a time; sums over the batch are the same bits."""
+    case = Case(rng, "2d", channels=(20, 2)).finite()
+    whole, _ = case.kernel_grads(None)
+    size = xla_kernels.cuda_workspace_bytes
+    monkeypatch.setattr(
+        xla_kernels, "cuda_workspace_bytes", lambda op, batch, **sizes: size(op, 1, **sizes)
+    )
+    case.assert_input_grad()
+    assert_same_bits(case.kernel_grads(None)[0], whole)

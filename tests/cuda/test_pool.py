@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import xla_kernels
 from jaxsparse._core.windows import Pooling
 from jaxsparse.direct import _kernels
 from tests.cuda.common import assert_like_cpu, lists
@@ -28,16 +29,18 @@ def geometry(name: str) -> Pooling:
     return Pooling(shape, out, window, strides)
 
 
-def operands(rng, g: Pooling, slots, windows, dtype=F32, kind="mixed"):
-    """Fine and coarse lists of six each, and counts."""
-    fine = lists(rng, 2, 3, slots, int(np.prod(g.spatial_shape)), dtype, kind)
-    coarse = lists(rng, 2, 3, windows, int(np.prod(g.out_shape)), dtype, kind)
+def operands(rng, g: Pooling, slots, windows, dtype=F32, kind="mixed", channels=3):
+    """Fine and coarse lists, and counts."""
+    fine = lists(rng, 2, channels, slots, int(np.prod(g.spatial_shape)), dtype, kind)
+    coarse = lists(rng, 2, channels, windows, int(np.prod(g.out_shape)), dtype, kind)
     return *fine, *coarse, rng.integers(0, 5, size=coarse[0].shape, dtype=np.int32)
 
 
-def assert_windows(rng, name, slots=200, windows=90, dtype=F32, kind="mixed", seed=1):
+def assert_windows(rng, name, slots=200, windows=90, dtype=F32, kind="mixed", seed=1, channels=3):
     g = geometry(name)
-    fine_keys, fine, coarse_keys, coarse, count = operands(rng, g, slots, windows, dtype, kind)
+    fine_keys, fine, coarse_keys, coarse, count = operands(
+        rng, g, slots, windows, dtype, kind, channels
+    )
     for counts in (None, count):
         assert_like_cpu(
             _kernels.window_sum, g, fine_keys, fine, coarse_keys, counts, dtype=dtype, seed=seed
@@ -123,3 +126,12 @@ def test_no_lists(rng):
         assert_like_cpu(_kernels.avg_pool, _kernels.Pool(g, 50), keys, values)
         assert_like_cpu(_kernels.window_sum, g, keys, values, keys, None)
         assert_like_cpu(_kernels.window_spread, g, keys, keys, values, None)
+
+
+def test_a_batch_that_the_workspace_does_not_hold_is_worked_off_in_stretches(rng, monkeypatch):
+    size = xla_kernels.cuda_workspace_bytes
+    monkeypatch.setattr(
+        xla_kernels, "cuda_workspace_bytes", lambda op, batch, **sizes: size(op, 1, **sizes)
+    )
+    assert_pools(rng, "3d dense", 50)
+    assert_windows(rng, "2d", 400, 300, channels=20)
