@@ -133,7 +133,7 @@ int64_t put_add_workspace_bytes(int64_t capacity, int64_t itemsize) {
 }  // namespace jaxsparse
 
 NB_MODULE(_cpu, m) {
-  JAXSPARSE_DEFINE_TARGETS(m, JAXSPARSE_CPU_HANDLERS);
+  JAXSPARSE_DEFINE_TARGETS(m, JAXSPARSE_HANDLERS);
   m.def("isa", [] { return std::string(jaxsparse::instruction_set()); });
   m.def("conv_workspace_bytes", &jaxsparse::conv_workspace_bytes, "op"_a, nb::kw_only(), "spatial_shape"_a,
         "out_shape"_a, "kernel_shape"_a, "strides"_a, "padding"_a, "dilation"_a, "in_channels"_a, "out_channels"_a,

@@ -11,7 +11,7 @@
 namespace nb = nanobind;
 
 NB_MODULE(_cuda, m) {
-  JAXSPARSE_DEFINE_TARGETS(m, JAXSPARSE_CUDA_HANDLERS);
+  JAXSPARSE_DEFINE_TARGETS(m, JAXSPARSE_HANDLERS);
   m.def("architectures", [] { return std::string(JAXSPARSE_CUDA_ARCHITECTURES); });
   // How many GPUs there are, and what the driver says about it.
   m.def("devices", [] {

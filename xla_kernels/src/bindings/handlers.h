@@ -4,8 +4,8 @@
 
 #include "xla/ffi/api/c_api.h"
 
-// On the CPU and the GPU: X(target, handler symbol)
-#define JAXSPARSE_CUDA_HANDLERS(X)                                             \
+// X(target, handler symbol)
+#define JAXSPARSE_HANDLERS(X)                                                  \
   X("jaxsparse_direct_relu", JaxsparseDirectRelu)                              \
   X("jaxsparse_direct_masked_scale", JaxsparseDirectMaskedScale)               \
   X("jaxsparse_direct_take", JaxsparseDirectTake)                              \
@@ -29,10 +29,6 @@
   X("jaxsparse_direct_window_sum", JaxsparseDirectWindowSum)                   \
   X("jaxsparse_direct_window_spread", JaxsparseDirectWindowSpread)
 
-#define JAXSPARSE_CPU_HANDLERS(X) \
-  JAXSPARSE_CUDA_HANDLERS(X)      \
-  JAXSPARSE_CPU_ONLY_HANDLERS(X)
-
 #define JAXSPARSE_DECLARE_HANDLER(name, symbol) extern "C" XLA_FFI_Error* symbol(XLA_FFI_CallFrame* call_frame);
-JAXSPARSE_CPU_HANDLERS(JAXSPARSE_DECLARE_HANDLER)
+JAXSPARSE_HANDLERS(JAXSPARSE_DECLARE_HANDLER)
 #undef JAXSPARSE_DECLARE_HANDLER

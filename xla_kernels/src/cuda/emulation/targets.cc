@@ -12,7 +12,7 @@ struct JaxsparseTarget {
 // Ends with a null name.
 extern const JaxsparseTarget jaxsparse_targets[];
 #define JAXSPARSE_TARGET(name, symbol) {name, symbol},
-const JaxsparseTarget jaxsparse_targets[] = {JAXSPARSE_CUDA_HANDLERS(JAXSPARSE_TARGET){nullptr, nullptr}};
+const JaxsparseTarget jaxsparse_targets[] = {JAXSPARSE_HANDLERS(JAXSPARSE_TARGET){nullptr, nullptr}};
 
 void jaxsparse_set_seed(uint64_t seed) { jaxsparse::emulation::set_seed(seed); }
 
