@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import xla_kernels
 from jaxsparse.direct import _kernels
 from tests.cuda.common import SLOTS, WHOLE_LIST, assert_like_cpu, lists
 from tests.direct.common import DTYPES, F32, F64
@@ -82,8 +83,6 @@ def test_the_first_of_equal_maxima_counts(slots):
 
 
 def test_sums_go_on_from_stretch_to_stretch(rng, monkeypatch):
-    import xla_kernels
-
     whole = xla_kernels.cuda_workspace_bytes
     monkeypatch.setattr(
         xla_kernels, "cuda_workspace_bytes", lambda op, batch, **sizes: whole(op, 2, **sizes)

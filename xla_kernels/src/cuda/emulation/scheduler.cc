@@ -8,12 +8,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <memory>
 #include <random>
 #include <vector>
 
 #include "../../core/parallel.h"
+#include "shared_memory.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -23,9 +23,6 @@ namespace jaxsparse::emulation {
 namespace {
 
 constexpr size_t kStackBytes = 128 * 1024;
-constexpr size_t kGuardBytes = 64;
-constexpr int kPoison = 0xab;
-constexpr int kGuard = 0x5c;
 
 std::atomic<uint64_t> seed{1};
 
@@ -41,12 +38,6 @@ struct Fiber {
   size_t stack_bytes = 0;
   int thread = -1;  // the one it runs
   void* fake_stack = nullptr;
-};
-
-struct SharedArray {
-  const void* key;
-  int64_t bytes;
-  std::unique_ptr<char[]> data;
 };
 
 enum class State : uint8_t { kFresh, kReady, kAtBarrier, kInWarp, kDone };
@@ -82,12 +73,11 @@ class Launch {
         runnable_(threads / kWarpSize),
         preferred_(threads / kWarpSize),
         meetings_(threads / kWarpSize),
-        dynamic_{nullptr, dynamic_bytes, nullptr} {
+        memory_(dynamic_bytes) {
     place_.threads.x = static_cast<unsigned>(threads);
     place_.threads.y = place_.threads.z = place_.blocks.y = place_.blocks.z = 1;
     place_.blocks.x = static_cast<unsigned>(blocks);
     for (size_t w = 0; w < preferred_.size(); ++w) preferred_[w] = static_cast<int>(w);
-    allocate(dynamic_);
   }
 
   void run() {
@@ -150,17 +140,12 @@ class Launch {
   }
 
   void* shared_array(const void* key, int64_t bytes) {
-    for (SharedArray& array : arrays_)
-      if (array.key == key) return array.data.get();
-    arrays_.push_back({key, bytes, nullptr});
-    allocate(arrays_.back());
-    int64_t total = dynamic_.bytes;
-    for (const SharedArray& array : arrays_) total += array.bytes;
-    if (total > kMaxSharedBytes)
-      fail([&] { return "a block takes " + std::to_string(total) + " bytes of shared memory"; });
-    return arrays_.back().data.get();
+    void* array = memory_.array(key, bytes);
+    if (memory_.bytes() > kMaxSharedBytes)
+      fail([&] { return "a block takes " + std::to_string(memory_.bytes()) + " bytes of shared memory"; });
+    return array;
   }
-  void* dynamic_shared() { return dynamic_.data.get(); }
+  void* dynamic_shared() { return memory_.dynamic(); }
 
   // One round of a fiber: runs fresh threads until none is left that should go next, then waits for the next round.
   void work(Fiber& self) {
@@ -182,8 +167,7 @@ class Launch {
     std::fill(runnable_.begin(), runnable_.end(), ~0u);
     for (auto& of_warp : meetings_) of_warp.clear();
     at_barrier_ = votes_ = gone_ = 0;
-    for (SharedArray& array : arrays_) poison(array);
-    poison(dynamic_);
+    memory_.poison();
     prefer();
     while (gone_ < threads_) {
       const int next = pick();
@@ -194,8 +178,7 @@ class Launch {
       switch_to(scheduler_, fiber_for(next), next);
       if (!error_.empty()) throw Error(error_);
     }
-    for (SharedArray& array : arrays_) check(array);
-    check(dynamic_);
+    memory_.check();
   }
 
   // ---- Which thread goes next
@@ -308,29 +291,6 @@ class Launch {
     std::abort();  // never resumed
   }
 
-  // ---- Memory
-  static void allocate(SharedArray& array) {
-    array.data.reset(new char[static_cast<size_t>(array.bytes) + guard_bytes()]);
-    poison(array);
-  }
-  static void poison(SharedArray& array) {
-    std::memset(array.data.get(), kPoison, static_cast<size_t>(array.bytes));
-    std::memset(array.data.get() + array.bytes, kGuard, guard_bytes());
-  }
-  static void check(const SharedArray& array) {
-    for (size_t i = 0; i < guard_bytes(); ++i)
-      if (array.data[static_cast<size_t>(array.bytes) + i] != static_cast<char>(kGuard))
-        throw Error("a kernel wrote past the end of a shared array of " + std::to_string(array.bytes) + " bytes");
-  }
-  // AddressSanitizer guards the allocation itself, and says where.
-  static constexpr size_t guard_bytes() {
-#if defined(__SANITIZE_ADDRESS__)
-    return 0;
-#else
-    return kGuardBytes;
-#endif
-  }
-
   Meeting& meeting(int warp, uint32_t mask) {
     auto& of_warp = meetings_[static_cast<size_t>(warp)];
     for (auto& m : of_warp)
@@ -357,8 +317,7 @@ class Launch {
   int at_barrier_ = 0, votes_ = 0, result_ = 0, gone_ = 0;
   std::vector<std::vector<std::unique_ptr<Meeting>>> meetings_;
 
-  std::vector<SharedArray> arrays_;
-  SharedArray dynamic_;
+  SharedMemory memory_;
 
   Fiber scheduler_;
   std::string error_;
