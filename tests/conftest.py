@@ -12,6 +12,9 @@ import jax
 import numpy as np
 import pytest
 
+# A plugin: importing it has an effect.
+collect_ignore = ["emulated_session.py"]
+
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
