@@ -128,8 +128,7 @@ fuzz-short: ## The same for twenty seconds each
 # ---- CUDA kernels --------------------------------------------------------------------------------------------------------
 XLA_FFI_DIR = $$(cd / && "$(CURDIR)/$(TEST_VENV)/bin/python" -c 'from jax import ffi; print(ffi.include_dir())')
 CUDA_CMAKE = cmake -S xla_kernels -G Ninja -DJAXSPARSE_MODULE=OFF -DXLA_FFI_DIR="$(XLA_FFI_DIR)"
-# Tests of the CPU that run on emulated kernels, too. Several devices are not for the emulation: JAX's helpers for them fail to
-# import behind its plugin.
+# Tests of the CPU that run on emulated kernels, too: a quick choice.
 EMULATED_TESTS := $(addprefix tests/direct/test_,relu.py convert.py global_pool.py batch_norm.py) \
   tests/direct/test_conv.py::test_conv_equals_the_oracle
 
@@ -145,7 +144,7 @@ cuda-emulation: $(TEST_VENV)/.installed ## Run all CUDA kernels on the CPU, emul
 	cmake --build build/cudasim --target jaxsparse_cudasim
 	export JAXSPARSE_EMULATION="$(CURDIR)/build/cudasim/libjaxsparse_cudasim.so"
 	$(TEST_VENV)/bin/python -m pytest tests/cuda $(PYTEST_ARGS)
-	$(TEST_VENV)/bin/python -m pytest -p tests.emulated_session -k 'not over_devices' $(EMULATED_TESTS) $(PYTEST_ARGS)
+	$(TEST_VENV)/bin/python -m pytest -p tests.emulated_session $(EMULATED_TESTS) $(PYTEST_ARGS)
 
 # ---- The Python module under sanitizers ------------------------------------------------------------------------------------
 # A second environment that borrows the packages of the test environment through a path file (path files inside a borrowed

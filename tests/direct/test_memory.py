@@ -101,6 +101,18 @@ def test_sizes_that_nobody_means_are_refused_or_counted(op):
 
 
 @pytest.mark.core
+@pytest.mark.parametrize("by", [-1, 1, 4], ids=["shorter", "longer", "five dimensions"])
+@pytest.mark.parametrize("name", ["spatial_shape", "out_shape", "strides"])
+@pytest.mark.parametrize("op", ["conv", "max_pool"])
+def test_lists_of_other_lengths_are_refused_on_cuda(op, name, by):
+    sizes = {**ALL_SIZES[op], "channels": 2}
+    assert xla_kernels.cuda_workspace_bytes(op, 1, **sizes) > 0
+    wrong = sizes[name][:by] if by < 0 else sizes[name] + [1] * by
+    with pytest.raises(ValueError, match=r"1 to 4|must (have|fit)"):
+        xla_kernels.cuda_workspace_bytes(op, 1, **(sizes | {name: wrong}))
+
+
+@pytest.mark.core
 @pytest.mark.parametrize("op", ["window_sum", "window_spread", "max_pool", "avg_pool"])
 def test_the_workspace_of_a_pooling_grows_with_the_entries(op):
     def at(r):

@@ -29,21 +29,6 @@ namespace {
 
 using Sizes = std::vector<int64_t>;
 
-// Calls f with a value of a storage type of that width; the two half types are laid out alike.
-template <class F>
-int64_t by_itemsize(int64_t itemsize, F&& f) {
-  switch (itemsize) {
-    case 2:
-      return f(BF16{});
-    case 4:
-      return f(float{});
-    case 8:
-      return f(double{});
-    default:
-      throw std::invalid_argument("itemsize must be 2, 4 or 8");
-  }
-}
-
 void require_dims(size_t d, const Sizes& sizes, const char* name) {
   if (d < 1 || d > kMaxDims) throw std::invalid_argument("there must be 1 to 4 spatial dimensions");
   if (sizes.size() != d) throw std::invalid_argument(std::string(name) + " does not fit the spatial dimensions");
@@ -117,11 +102,8 @@ int64_t pool_workspace_bytes(const std::string& op, const Sizes& spatial_shape, 
 
 int64_t add_workspace_bytes(int64_t x_capacity, int64_t y_capacity, int64_t out_capacity, int64_t itemsize) {
   require_counts({x_capacity, y_capacity, out_capacity});
-  return by_itemsize(itemsize, [&](auto type) {
-    int64_t bytes;
-    lay_out_merge<decltype(type)>({1, 1, x_capacity, y_capacity, out_capacity}, nullptr, &bytes);
-    return bytes;
-  });
+  const MergeSizes n{1, 1, x_capacity, y_capacity, out_capacity};
+  return by_itemsize(itemsize, [&](auto type) { return merge_bytes(type, n); });
 }
 
 int64_t put_add_workspace_bytes(int64_t capacity, int64_t itemsize) {

@@ -42,20 +42,6 @@ class Sizes {
       throw std::invalid_argument(std::string(name) + " must have 1 to 2^31 - 1 voxels");
     return product;
   }
-  // Calls f with a value of a storage type of this width; of two, the one that needs more.
-  template <class F>
-  int64_t by_itemsize(F&& f) const {
-    switch ((*this)["itemsize"]) {
-      case 2:
-        return f(F16{});
-      case 4:
-        return f(float{});
-      case 8:
-        return f(double{});
-      default:
-        throw std::invalid_argument("itemsize must be 2, 4 or 8");
-    }
-  }
 
   std::vector<int64_t> list(const char* name) const { return nb::cast<std::vector<int64_t>>(get(name)); }
 
@@ -137,14 +123,14 @@ int64_t cuda_workspace_bytes(const std::string& op, std::optional<int64_t> batch
       return DenseListScratch({elements, 1, sizes["channels"], sizes["capacity"]}, nullptr).bytes;
     });
   if (op == "from_dense")
-    return sizes.by_itemsize([&](auto type) {
+    return by_itemsize(sizes["itemsize"], [&](auto type) {
       return sizes.bytes([&](int64_t elements) {
         const DenseSizes n{elements, sizes.product("spatial_shape"), sizes["channels"], sizes["out_capacity"]};
         return FromDenseScratch<decltype(type)>(n, nullptr).bytes;
       });
     });
   if (op == "add")
-    return sizes.by_itemsize([&](auto type) {
+    return by_itemsize(sizes["itemsize"], [&](auto type) {
       return sizes.bytes([&](int64_t elements) {
         const MergeSizes n{elements, sizes["channels"], sizes["x_capacity"], sizes["y_capacity"],
                            sizes["out_capacity"]};

@@ -172,6 +172,16 @@ void* workspace_of(Buffer& buffer, int64_t bytes) {
   require(static_cast<int64_t>(buffer->size_bytes()) >= bytes, "the workspace is too small");
   return buffer->untyped_data();
 }
+// Calls run with the workspace on the CPU, which needs bytes(type), and with nothing on the GPU, where the device has
+// it.
+template <class Context, class T, class Buffer, class Bytes, class Run>
+void run_with_workspace([[maybe_unused]] T type, [[maybe_unused]] Buffer& workspace, [[maybe_unused]] Bytes&& bytes,
+                        Run&& run) {
+  if constexpr (kOnHost<Context>)
+    run(workspace_of(workspace, bytes(type)));
+  else
+    run();
+}
 
 }  // namespace jaxsparse
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <stdexcept>
 
 #include "portable.h"
 
@@ -102,6 +103,22 @@ JAXSPARSE_ANYWHERE inline bool is_finite(double x) {
   uint64_t u;
   std::memcpy(&u, &x, sizeof u);
   return (u & 0x7ff0000000000000ull) != 0x7ff0000000000000ull;
+}
+
+// Calls f with a value of a storage type of that width, to size memory: of the half types F16, which
+// has more bits to select by and never needs less.
+template <class F>
+int64_t by_itemsize(int64_t itemsize, F&& f) {
+  switch (itemsize) {
+    case 2:
+      return f(F16{});
+    case 4:
+      return f(float{});
+    case 8:
+      return f(double{});
+    default:
+      throw std::invalid_argument("itemsize must be 2, 4 or 8");
+  }
 }
 
 }  // namespace jaxsparse

@@ -15,11 +15,7 @@ struct Shapes {
 
 // The geometry from the attributes and the kernel's shape [*kernel, in, out].
 inline ConvGeometry read_geometry(const Shapes& s, ffi::Span<const int64_t> kernel) {
-  const size_t d = s.spatial_shape.size();
-  require(d >= 1 && d <= kMaxDims, "there must be 1 to 4 spatial dimensions");
-  require(s.out_shape.size() == d && s.strides.size() == d && s.padding.size() == 2 * d && s.dilation.size() == d,
-          "out_shape, strides, padding and dilation must fit spatial_shape");
-  require(kernel.size() == d + 2, "kernel must have shape [*window, in, out]");
+  require(kernel.size() == s.spatial_shape.size() + 2, "kernel must have shape [*window, in, out]");
   return make_geometry(s.spatial_shape, s.out_shape, kernel, s.strides, s.padding, s.dilation);
 }
 

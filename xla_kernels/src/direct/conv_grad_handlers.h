@@ -25,14 +25,12 @@ ffi::Error ConvInputGrad(Context context, ffi::AnyBuffer x_keys, ffi::AnyBuffer 
     auto device = device_of(context, workspace);
     dispatch(grads.element_type(), [&](auto type) {
       using T = decltype(type);
-      const auto run = [&](auto... scratch) {
-        conv_input_grad<T>(device, grid, n, data<int32_t>(x_keys), data<T>(kernel), live, data<int32_t>(y_keys),
-                           data<T>(grads), result_data<T>(x_grads), scratch...);
-      };
-      if constexpr (kOnHost<Context>)
-        run(workspace_of(workspace, grad_bytes(type, grid, n, GradOf::kInput)));
-      else
-        run();
+      run_with_workspace<Context>(
+          type, workspace, [&](auto t) { return grad_bytes(t, grid, n, GradOf::kInput); },
+          [&](auto... scratch) {
+            conv_input_grad<T>(device, grid, n, data<int32_t>(x_keys), data<T>(kernel), live, data<int32_t>(y_keys),
+                               data<T>(grads), result_data<T>(x_grads), scratch...);
+          });
     });
   });
 }
@@ -55,14 +53,12 @@ ffi::Error ConvKernelGrad(Context context, ffi::AnyBuffer x_keys, ffi::AnyBuffer
     dispatch(grads.element_type(), [&](auto type) {
       using T = decltype(type);
       if (n.in_channels == 0 || n.out_channels == 0) return;
-      const auto run = [&](auto... scratch) {
-        conv_kernel_grad<T>(device, grid, n, data<int32_t>(x_keys), data<T>(x_values), live, data<int32_t>(y_keys),
-                            data<T>(grads), result_data<T>(kernel_grads), scratch...);
-      };
-      if constexpr (kOnHost<Context>)
-        run(workspace_of(workspace, grad_bytes(type, grid, n, GradOf::kKernel)));
-      else
-        run();
+      run_with_workspace<Context>(
+          type, workspace, [&](auto t) { return grad_bytes(t, grid, n, GradOf::kKernel); },
+          [&](auto... scratch) {
+            conv_kernel_grad<T>(device, grid, n, data<int32_t>(x_keys), data<T>(x_values), live, data<int32_t>(y_keys),
+                                data<T>(grads), result_data<T>(kernel_grads), scratch...);
+          });
     });
   });
 }

@@ -31,15 +31,14 @@ ffi::Error Conv(Context context, ffi::AnyBuffer x_keys, ffi::AnyBuffer x_values,
     auto device = device_of(context, workspace);
     dispatch(x_values.element_type(), [&](auto type) {
       using T = decltype(type);
-      const auto run = [&](auto... scratch) {
-        conv_forward<T>(device, grid, n, data<int32_t>(x_keys), data<T>(x_values), data<T>(kernel),
-                        bias_size ? data<T>(bias) : nullptr, live, static_cast<Rule>(select),
-                        result_data<int32_t>(keys), result_data<T>(values), result_data<int32_t>(found), scratch...);
-      };
-      if constexpr (kOnHost<Context>)
-        run(workspace_of(workspace, lay_out_conv<T>(grid, n, nullptr, true).bytes));
-      else
-        run();
+      run_with_workspace<Context>(
+          type, workspace, [&](auto t) { return lay_out_conv<decltype(t)>(grid, n, nullptr, true).bytes; },
+          [&](auto... scratch) {
+            conv_forward<T>(device, grid, n, data<int32_t>(x_keys), data<T>(x_values), data<T>(kernel),
+                            bias_size ? data<T>(bias) : nullptr, live, static_cast<Rule>(select),
+                            result_data<int32_t>(keys), result_data<T>(values), result_data<int32_t>(found),
+                            scratch...);
+          });
     });
   });
 }
@@ -61,14 +60,12 @@ ffi::Error ConvAt(Context context, ffi::AnyBuffer x_keys, ffi::AnyBuffer x_value
     auto device = device_of(context, workspace);
     dispatch(x_values.element_type(), [&](auto type) {
       using T = decltype(type);
-      const auto run = [&](auto... scratch) {
-        conv_at<T>(device, grid, n, data<int32_t>(x_keys), data<T>(x_values), data<T>(kernel), live,
-                   data<int32_t>(y_keys), result_data<T>(y_values), scratch...);
-      };
-      if constexpr (kOnHost<Context>)
-        run(workspace_of(workspace, lay_out_conv<T>(grid, n, nullptr, false).bytes));
-      else
-        run();
+      run_with_workspace<Context>(
+          type, workspace, [&](auto t) { return lay_out_conv<decltype(t)>(grid, n, nullptr, false).bytes; },
+          [&](auto... scratch) {
+            conv_at<T>(device, grid, n, data<int32_t>(x_keys), data<T>(x_values), data<T>(kernel), live,
+                       data<int32_t>(y_keys), result_data<T>(y_values), scratch...);
+          });
     });
   });
 }

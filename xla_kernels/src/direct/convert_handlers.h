@@ -32,14 +32,12 @@ ffi::Error FromDense(Context context, ffi::AnyBuffer x, ffi::Result<ffi::AnyBuff
     auto device = device_of(context, workspace);
     dispatch(x.element_type(), [&](auto type) {
       using T = decltype(type);
-      const auto run = [&](auto... scratch) {
-        from_dense<T>(device, n, data<T>(x), static_cast<Rule>(select), result_data<int32_t>(keys),
-                      result_data<T>(values), result_data<int32_t>(found), scratch...);
-      };
-      if constexpr (kOnHost<Context>)
-        run(workspace_of(workspace, lay_out_from_dense<T>(n, nullptr).bytes));
-      else
-        run();
+      run_with_workspace<Context>(
+          type, workspace, [&](auto t) { return lay_out_from_dense<decltype(t)>(n, nullptr).bytes; },
+          [&](auto... scratch) {
+            from_dense<T>(device, n, data<T>(x), static_cast<Rule>(select), result_data<int32_t>(keys),
+                          result_data<T>(values), result_data<int32_t>(found), scratch...);
+          });
     });
   });
 }

@@ -84,14 +84,12 @@ ffi::Error PutAdd(Context context, ffi::AnyBuffer values, ffi::AnyBuffer source,
     auto device = device_of(context, workspace);
     dispatch(values.element_type(), [&](auto type) {
       using T = decltype(type);
-      const auto run = [&](auto... scratch) {
-        put_add<T>(device, read_sizes(out->dimensions()), dim(source, 2), data<T>(values), data<int32_t>(source),
-                   result_data<T>(out), scratch...);
-      };
-      if constexpr (kOnHost<Context>)
-        run(workspace_of(workspace, put_add_bytes<T>(dim(*out, 2))));
-      else
-        run();
+      run_with_workspace<Context>(
+          type, workspace, [&](auto t) { return put_add_bytes<decltype(t)>(dim(*out, 2)); },
+          [&](auto... scratch) {
+            put_add<T>(device, read_sizes(out->dimensions()), dim(source, 2), data<T>(values), data<int32_t>(source),
+                       result_data<T>(out), scratch...);
+          });
     });
   });
 }

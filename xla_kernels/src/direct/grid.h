@@ -28,13 +28,18 @@ struct ConvGeometry {
   int64_t stride[kMaxDims] = {}, pad[kMaxDims] = {}, dilation[kMaxDims] = {};
 };
 
-// Of d axes from lists: `kernel` may have more than d numbers, `padding` has two for each axis.
+// Of d axes from lists: `kernel` may have more than d numbers, `padding` has two for each axis. Throws where they do
+// not fit.
 template <class List, class Kernel>
 ConvGeometry make_geometry(const List& in, const List& out, const Kernel& kernel, const List& strides,
                            const List& padding, const List& dilation) {
+  const size_t d = in.size();
+  if (d < 1 || d > kMaxDims) throw std::invalid_argument("there must be 1 to 4 spatial dimensions");
+  if (out.size() != d || kernel.size() < d || strides.size() != d || padding.size() != 2 * d || dilation.size() != d)
+    throw std::invalid_argument("out_shape, kernel, strides, padding and dilation must fit spatial_shape");
   ConvGeometry g;
-  g.dims = static_cast<int>(in.size());
-  for (size_t i = 0; i < in.size(); ++i) {
+  g.dims = static_cast<int>(d);
+  for (size_t i = 0; i < d; ++i) {
     g.in[i] = in[i];
     g.out[i] = out[i];
     g.kernel[i] = kernel[i];

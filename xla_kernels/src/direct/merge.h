@@ -35,6 +35,13 @@ std::vector<MergeScratch<Accum<T>>> lay_out_merge(const MergeSizes& n, void* wor
   });
 }
 
+template <class T>
+int64_t merge_bytes(T, const MergeSizes& n) {
+  int64_t bytes;
+  lay_out_merge<T>(n, nullptr, &bytes);
+  return bytes;
+}
+
 // The stored entries of a list, taken in order.
 template <class T>
 struct MergeInput {

@@ -29,18 +29,13 @@ ffi::Error Add(Context context, ffi::AnyBuffer x_keys, ffi::AnyBuffer x_values, 
     auto device = device_of(context, workspace);
     dispatch(values->element_type(), [&](auto type) {
       using T = decltype(type);
-      const auto run = [&](auto... scratch) {
-        add<T>(device, n, volume, data<int32_t>(x_keys), data<T>(x_values), data<int32_t>(y_keys), data<T>(y_values),
-               result_data<int32_t>(keys), result_data<T>(values), result_data<int32_t>(found),
-               result_data<int32_t>(x_source), result_data<int32_t>(y_source), scratch...);
-      };
-      if constexpr (kOnHost<Context>) {
-        int64_t bytes;
-        lay_out_merge<T>(n, nullptr, &bytes);
-        run(workspace_of(workspace, bytes));
-      } else {
-        run();
-      }
+      run_with_workspace<Context>(
+          type, workspace, [&](auto t) { return merge_bytes(t, n); },
+          [&](auto... scratch) {
+            add<T>(device, n, volume, data<int32_t>(x_keys), data<T>(x_values), data<int32_t>(y_keys),
+                   data<T>(y_values), result_data<int32_t>(keys), result_data<T>(values), result_data<int32_t>(found),
+                   result_data<int32_t>(x_source), result_data<int32_t>(y_source), scratch...);
+          });
     });
   });
 }

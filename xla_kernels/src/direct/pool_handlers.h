@@ -25,15 +25,13 @@ ffi::Error PoolLists(Context context, ffi::AnyBuffer x_keys, ffi::AnyBuffer x_va
     auto device = device_of(context, workspace);
     dispatch(x_values.element_type(), [&](auto type) {
       using T = decltype(type);
-      const auto run = [&](auto... scratch) {
-        pool_lists<Join, T>(device, windows, n, data<int32_t>(x_keys), data<T>(x_values), result_data<int32_t>(keys),
-                            result_data<T>(values), result_data<int32_t>(found), result_data<int32_t>(extra),
-                            scratch...);
-      };
-      if constexpr (kOnHost<Context>)
-        run(workspace_of(workspace, pool_bytes(type, windows, n)));
-      else
-        run();
+      run_with_workspace<Context>(
+          type, workspace, [&](auto t) { return pool_bytes(t, windows, n); },
+          [&](auto... scratch) {
+            pool_lists<Join, T>(device, windows, n, data<int32_t>(x_keys), data<T>(x_values),
+                                result_data<int32_t>(keys), result_data<T>(values), result_data<int32_t>(found),
+                                result_data<int32_t>(extra), scratch...);
+          });
     });
   });
 }

@@ -27,10 +27,9 @@ void with_windows(const Context& context, const ffi::AnyBuffer& fine_keys, const
   const PoolSizes n{dim(fine_keys, 0), dim(fine_keys, 1), dim(fine_keys, 2), dim(coarse_keys, 2)};
   auto device = device_of(context, workspace);
   dispatch(values.element_type(), [&](auto type) {
-    if constexpr (kOnHost<Context>)
-      body(type, device, grid, n, workspace_of(workspace, windows_bytes(type, grid, n)));
-    else
-      body(type, device, grid, n);
+    run_with_workspace<Context>(
+        type, workspace, [&](auto t) { return windows_bytes(t, grid, n); },
+        [&](auto... scratch) { body(type, device, grid, n, scratch...); });
   });
 }
 
