@@ -85,8 +85,12 @@ def _detail(run: Run, result: dict[str, Any]) -> str:
 def _machines(found: Found) -> str:
     machines = {
         f"{result['provenance']['machine']['processor']}, "
-        f"{result['provenance']['machine']['cpus']} threads, "
+        f"{_count(result['provenance']['machine']['cpus'], 'thread')}, "
         f"jax {result['provenance']['versions']['jax']}"
         for _, result in found
     }
     return "; ".join(sorted(machines))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

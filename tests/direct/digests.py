@@ -5,6 +5,8 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -28,7 +30,7 @@ class Sums(NamedTuple):
     density: float = 0.1
     dtype: Any = F32
     scale: float = 1.0  # of the inputs: how near the sums come to the smallest or greatest numbers
-    static: dict[str, Any] = {"select": "magnitude"}  # noqa: RUF012
+    static: Mapping[str, Any] = MappingProxyType({"select": "magnitude"})
     masked: float = 0.3  # share of masked weights
 
     @np.errstate(all="ignore")

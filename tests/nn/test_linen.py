@@ -238,7 +238,10 @@ def test_a_masked_weight_has_no_gradient(x):
     variables = layer.init(jax.random.key(0), x)
     mask = jnp.zeros((3, 3, 1, 2), bool).at[1, :, 0, 0].set(True)
     variables = {**variables, "PruningMask": {"mask": mask}}
-    loss = lambda params: layer.apply({**variables, **params}, x).values.sum()  # noqa: E731
+
+    def loss(params):
+        return layer.apply({**variables, **params}, x).values.sum()
+
     gradient = jax.grad(loss)({"params": variables["params"]})["params"]["kernel"]
     np.testing.assert_array_equal(np.asarray(gradient) != 0, mask)
 
@@ -316,7 +319,9 @@ def test_linen_transforms(x):
     variables = plain.init(jax.random.key(0), x)
 
     def gradient(module):
-        loss = lambda params: (module.apply({**variables, **params}, x).values ** 2).sum()  # noqa: E731
+        def loss(params):
+            return (module.apply({**variables, **params}, x).values ** 2).sum()
+
         return jax.jit(jax.grad(loss))({"params": variables["params"]})
 
     assert_same(gradient(linen.remat(bridge.ToLinen)(**layer)), gradient(plain))

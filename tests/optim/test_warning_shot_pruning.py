@@ -156,9 +156,12 @@ def test_state_survives_a_checkpoint():
 
 def test_in_an_nnx_optimizer_the_mask_reaches_the_layers_in_the_jitted_step(optax_promotes):
     model = nn.DirectConv(1, 4, (3, 3), capacity=20, rngs=nnx.Rngs(0))
-    is_kernel = lambda params: jax.tree_util.tree_map_with_path(  # noqa: E731
-        lambda path, _: "kernel" in jax.tree_util.keystr(path), params
-    )
+
+    def is_kernel(params):
+        return jax.tree_util.tree_map_with_path(
+            lambda path, _: "kernel" in jax.tree_util.keystr(path), params
+        )
+
     optimizer = nnx.Optimizer(
         model, optax.masked(optim.warning_shot_pruning(0.1, 1), is_kernel), wrt=nnx.Param
     )
