@@ -4,6 +4,7 @@
 #   PYTHON=python3.12   the interpreter to build environments with; another one makes them anew
 #   JAX='jax==0.10.2'   an extra requirement for the installation; another one installs again
 #   PYTEST_ARGS='-k relu -x'
+#   TEST_JOBS=1         processes for the tests: as many as there are processors, at most 8
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -16,6 +17,7 @@ PYTEST_ARGS ?=
 CXX_FUZZ ?= clang++-16
 FUZZ_SECONDS ?= 1800
 JOBS ?= $(shell nproc)
+TEST_JOBS ?= $(shell echo $$(($(JOBS) < 8 ? $(JOBS) : 8)))
 
 TEST_VENV ?= .venv-test
 DEMO_VENV ?= .venv-demo
@@ -67,8 +69,12 @@ $(TEST_VENV)/.tools: $(TEST_VENV)/.installed
 demo: $(DEMO_VENV)/.installed ## Train OctNet3-32^3 on generated solids, end in a table
 	$(DEMO_VENV)/bin/python -m experiments train configs/solids.yaml
 
+# Most tests wait for XLA's compiler, which is one thread: one process a processor. The files stay whole: their tests
+# share what they compile.
+PYTEST = -m pytest -n $(TEST_JOBS) --dist loadfile
+
 test: $(TEST_VENV)/.installed ## Run the Python tests
-	$(TEST_VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(TEST_VENV)/bin/python $(PYTEST) $(PYTEST_ARGS)
 
 install: $(TEST_VENV)/.installed ## Make the test environment, run nothing
 
@@ -132,9 +138,20 @@ CUDA_CMAKE = cmake -S xla_kernels -G Ninja -DJAXSPARSE_MODULE=OFF -DXLA_FFI_DIR=
 EMULATED_TESTS := $(addprefix tests/direct/test_,relu.py convert.py global_pool.py batch_norm.py) \
   tests/direct/test_conv.py::test_conv_equals_the_oracle
 
+# Where there is no nvcc: that of the wheels which pyproject.toml names, in an environment of its own.
+NVCC_VENV := .venv-nvcc
+$(NVCC_VENV)/.installed: pyproject.toml
+	@"$(PYTHON)" -m venv --clear $(NVCC_VENV)
+	wheels='import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["tool"]["scikit-build"]["overrides"][0]["build"]["requires"])'
+	$(NVCC_VENV)/bin/python -m pip install -qq $$("$(PYTHON)" -c "$$wheels")
+	touch $@
+
+HAS_NVCC = $(shell command -v nvcc)
+NVCC_CMAKE = $(if $(HAS_NVCC),-DJAXSPARSE_CUDA=ON,-DJAXSPARSE_CUDA=wheels -DPython_EXECUTABLE="$(CURDIR)/$(NVCC_VENV)/bin/python")
+
 .PHONY: cuda-check cuda-emulation
-cuda-check: $(TEST_VENV)/.installed ## Compile all CUDA kernels with nvcc; registers and spills go to build/cuda-check.txt
-	$(CUDA_CMAKE) -B build/cuda-check -DJAXSPARSE_CUDA=ON
+cuda-check: $(TEST_VENV)/.installed $(if $(HAS_NVCC),,$(NVCC_VENV)/.installed) ## Compile all CUDA kernels with nvcc; registers and spills go to build/cuda-check.txt
+	$(CUDA_CMAKE) -B build/cuda-check $(NVCC_CMAKE)
 	cmake --build build/cuda-check --clean-first --target jaxsparse_cuda_kernels | tee build/cuda-check/log
 	$(TEST_VENV)/bin/python xla_kernels/cmake/ptxas_report.py build/cuda-check/log >build/cuda-check.txt
 	tail -1 build/cuda-check.txt
@@ -143,8 +160,8 @@ cuda-emulation: $(TEST_VENV)/.installed ## Run all CUDA kernels on the CPU, emul
 	$(CUDA_CMAKE) -B build/cudasim -DJAXSPARSE_CUDASIM=ON -DJAXSPARSE_CUDA=OFF -DJAXSPARSE_WERROR=ON
 	cmake --build build/cudasim --target jaxsparse_cudasim
 	export JAXSPARSE_EMULATION="$(CURDIR)/build/cudasim/libjaxsparse_cudasim.so"
-	$(TEST_VENV)/bin/python -m pytest tests/cuda $(PYTEST_ARGS)
-	$(TEST_VENV)/bin/python -m pytest -p tests.emulated_session $(EMULATED_TESTS) $(PYTEST_ARGS)
+	$(TEST_VENV)/bin/python $(PYTEST) tests/cuda $(PYTEST_ARGS)
+	$(TEST_VENV)/bin/python $(PYTEST) -p tests.emulated_session $(EMULATED_TESTS) $(PYTEST_ARGS)
 
 # ---- The Python module under sanitizers ------------------------------------------------------------------------------------
 # A second environment that borrows the packages of the test environment through a path file (path files inside a borrowed
@@ -165,7 +182,7 @@ $(ASAN_VENV)/.installed: $(TEST_VENV)/.installed
 python-asan: $(ASAN_VENV)/.installed ## A subset of the Python tests, the module built with ASan and UBSan
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	  $(ASAN_VENV)/bin/python -m pytest $(ASAN_ARGS)
+	  $(ASAN_VENV)/bin/python $(PYTEST) $(ASAN_ARGS)
 
 # ---- Documents ---------------------------------------------------------------------------------------------------------------
 .PHONY: docs docs-check

@@ -92,7 +92,7 @@ def _load_cuda() -> tuple[ModuleType | None, str]:
         if isinstance(error, ModuleNotFoundError) and error.name == "xla_kernels._cuda":
             return (
                 None,
-                "not built: install with JAXSPARSE_CUDA=ON where nvcc is (docs/building.md)",
+                "not built: install with JAXSPARSE_CUDA=ON or JAXSPARSE_CUDA=wheels (docs/building.md)",
             )
         return None, f"built, but it cannot be loaded: {error}"
 

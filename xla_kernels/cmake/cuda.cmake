@@ -1,7 +1,7 @@
-# The CUDA switch. JAXSPARSE_CUDA=AUTO builds the CUDA module where nvcc is found, ON insists on it, OFF leaves it out.
-# One line always says what happened and why.
-if(NOT JAXSPARSE_CUDA MATCHES "^(AUTO|ON|OFF)$")
-  message(FATAL_ERROR "jaxsparse: JAXSPARSE_CUDA is \"${JAXSPARSE_CUDA}\"; expected AUTO, ON or OFF")
+# The CUDA switch. JAXSPARSE_CUDA=AUTO builds the CUDA module where nvcc is found, ON insists on it, wheels takes the
+# compiler that pip installed, OFF leaves it out. One line always says what happened and why.
+if(NOT JAXSPARSE_CUDA MATCHES "^(AUTO|ON|OFF|wheels)$")
+  message(FATAL_ERROR "jaxsparse: JAXSPARSE_CUDA is \"${JAXSPARSE_CUDA}\"; expected AUTO, ON, OFF or wheels")
 endif()
 
 set(JAXSPARSE_CUDA_ARCHS "80-real;90-real;90-virtual" CACHE STRING
@@ -9,12 +9,15 @@ set(JAXSPARSE_CUDA_ARCHS "80-real;90-real;90-virtual" CACHE STRING
 file(GLOB jaxsparse_cuda_sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/src/*/*_cuda.cu")
 
 # The C++ tests run the kernels in the emulation; only who says ON wants them compiled for a GPU beside.
-if(NOT JAXSPARSE_MODULE AND NOT JAXSPARSE_CUDA STREQUAL "ON")
+if(NOT JAXSPARSE_MODULE AND NOT JAXSPARSE_CUDA MATCHES "^(ON|wheels)$")
   set(JAXSPARSE_CUDA OFF)
 endif()
 if(JAXSPARSE_CUDA STREQUAL "OFF")
   message(STATUS "jaxsparse: CUDA module: off, as asked (JAXSPARSE_CUDA=OFF)")
 else()
+  if(JAXSPARSE_CUDA STREQUAL "wheels")
+    include("${CMAKE_CURRENT_LIST_DIR}/cuda_wheels.cmake")
+  endif()
   include(CheckLanguage)
   check_language(CUDA)
   if(CMAKE_CUDA_COMPILER)
@@ -47,8 +50,8 @@ else()
     message(STATUS "jaxsparse: CUDA module: on, ${CMAKE_CUDA_COMPILER} for ${JAXSPARSE_CUDA_ARCHS}")
   else()
     set(reason "no CUDA compiler (nvcc) was found")
-    if(JAXSPARSE_CUDA STREQUAL "ON")
-      message(FATAL_ERROR "jaxsparse: JAXSPARSE_CUDA=ON, but ${reason}. Use AUTO or OFF for the CPU module alone.")
+    if(JAXSPARSE_CUDA MATCHES "^(ON|wheels)$")
+      message(FATAL_ERROR "jaxsparse: JAXSPARSE_CUDA=${JAXSPARSE_CUDA}, but ${reason}. Use AUTO or OFF for the CPU module alone.")
     endif()
     message(STATUS "jaxsparse: CUDA module: off, ${reason}")
   endif()
