@@ -1,4 +1,4 @@
-"""The command line: ``python -m experiments train|evaluate|activations|table|benchmark``."""
+"""The command line: ``python -m experiments train|evaluate|activations|table|sweep|benchmark``."""
 
 import argparse
 import datetime
@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_activations(commands)
     _add_benchmark(commands)
     _add_table(commands)
+    _add_sweep(commands)
     options, rest = parser.parse_known_args(arguments)
     # argparse gives up on KEY=VALUE behind an option.
     stray = [text for text in rest if text.startswith("-") or "=" not in text]
@@ -171,6 +172,12 @@ def _add_benchmark(commands) -> None:
 
 def _add_table(commands) -> None:
     from experiments.table import command
+
+    command.add_parser(commands)
+
+
+def _add_sweep(commands) -> None:
+    from experiments.sweep import command
 
     command.add_parser(commands)
 

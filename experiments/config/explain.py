@@ -30,7 +30,9 @@ def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
                 lines.append(f"{key}.kind must be one of {names}, got {tag!r}{hint}")
         else:
             message = item["msg"][:1].lower() + item["msg"][1:]
-            lines.append(f"{key!r}: {message}, got {item['input']!r}")
+            message = message.removeprefix("value error, ")
+            # What is wrong with the whole file says its keys itself.
+            lines.append(f"{key!r}: {message}, got {item['input']!r}" if key else message)
     return lines
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError
@@ -16,6 +16,7 @@ from experiments.errors import ConfigError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Overrides = dict[str, Any]
+S = TypeVar("S", bound=Section)
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -74,23 +75,32 @@ def load_table(path: Path) -> TableConfig:
     Raises:
       ConfigError: it is missing or no YAML, or a key is unknown or ill-typed.
     """
+    table = read_section(path, TableConfig, "table")
+    names = [row.name for row in table.rows]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"{path}: two rows have the same name")
+    return table
+
+
+def read_section(path: Path, kind: type[S], what: str) -> S:
+    """Reads a YAML file that is one section; ``what`` it is stands in errors.
+
+    Raises:
+      ConfigError: it is missing or no YAML, or a key is unknown or ill-typed.
+    """
     try:
         values = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"cannot read the table {path}: {error.strerror}") from error
+        raise ConfigError(f"cannot read the {what} {path}: {error.strerror}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not a valid YAML file: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold a mapping of keys to values")
     try:
-        table = TableConfig.model_validate_json(json.dumps(values))
+        return kind.model_validate_json(json.dumps(values))
     except ValidationError as error:
-        lines = explain(error, TableConfig)
+        lines = explain(error, kind)
         raise ConfigError("\n".join(f"{path}: {line}" for line in lines)) from None
-    names = [row.name for row in table.rows]
-    if len(set(names)) < len(names):
-        raise ConfigError(f"{path}: two rows have the same name")
-    return table
 
 
 def runs_of(table: TableConfig, path: Path, overrides: tuple[str, ...] = ()) -> list[Run]:
