@@ -40,10 +40,15 @@ def geometry(name: str) -> Convolution:
 class Case:
     """Operands: input lists, output lists, kernel, mask."""
 
-    def __init__(self, rng, name, *, channels=(3, 2), slots=(120, 100), dtype=F32, kind="mixed"):
+    def __init__(
+        self, rng, name, *, batch=2, channels=(3, 2), slots=(120, 100), dtype=F32, kind="mixed"
+    ):
         g = self.geometry = geometry(name)
-        self.x = lists(rng, 2, channels[0], slots[0], int(np.prod(g.spatial_shape)), dtype, kind)
-        self.y = lists(rng, 2, channels[1], slots[1], int(np.prod(g.out_shape)), dtype, kind)
+        volumes = np.prod(g.spatial_shape), np.prod(g.out_shape)
+        self.x, self.y = (
+            lists(rng, batch, c, k, int(volume), dtype, kind)
+            for c, k, volume in zip(channels, slots, volumes, strict=True)
+        )
         shape = (*g.kernel_shape, *channels)
         self.kernel = rng.normal(size=shape).astype(dtype)
         self.mask = rng.random(shape) < 0.5
@@ -129,13 +134,16 @@ def test_an_empty_batch(rng):
     assert_like_cpu(_kernels.conv_kernel_grad, g, keys, values, None, keys, values)
 
 
-def test_a_batch_that_the_workspace_does_not_hold_is_worked_off_in_stretches(rng, monkeypatch):
-    """One element at a time; sums over the batch are the same bits."""
-    case = Case(rng, "2d", channels=(20, 2)).finite()
+@pytest.mark.parametrize("elements", [1, 2, 3])
+def test_a_batch_that_the_workspace_does_not_hold_is_worked_off_in_stretches(
+    rng, monkeypatch, elements
+):
+    """The last one is shorter; sums over the batch are the same bits."""
+    case = Case(rng, "2d", batch=5, channels=(20, 2)).finite()
     whole, _ = case.kernel_grads(None)
     size = xla_kernels.cuda_workspace_bytes
     monkeypatch.setattr(
-        xla_kernels, "cuda_workspace_bytes", lambda op, batch, **sizes: size(op, 1, **sizes)
+        xla_kernels, "cuda_workspace_bytes", lambda op, batch, **sizes: size(op, elements, **sizes)
     )
     case.assert_input_grad()
     assert_same_bits(case.kernel_grads(None)[0], whole)

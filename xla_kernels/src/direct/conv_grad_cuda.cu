@@ -198,19 +198,40 @@ __global__ void conv_kernel_grad_kernel(ConvBoxes boxes, Chunks chunks, GradWeig
   if (mine) partial[block * weights.of_input() + weight] = sum;
 }
 
-// Adds the sums of all chunks of a stretch; the last stretch writes the gradient.
+inline constexpr int kAddThreads = 1024;
+
+// Adds the sums of all chunks of a stretch; the last stretch writes the gradient. A lane has a weight, a warp a few
+// chunks of a list at a time; what the warps have is added in their order.
 template <class T>
-__global__ void add_partials_kernel(Chunks chunks, GradWeights weights, int64_t in_channels, bool first, bool last,
-                                    const bool* mask, const Accum<T>* partial, Accum<T>* total, T* kernel_grads) {
+__global__ void __launch_bounds__(kAddThreads)
+    add_partials_kernel(Chunks chunks, GradWeights weights, int64_t in_channels, bool first, bool last,
+                        const bool* mask, const Accum<T>* partial, Accum<T>* total, T* kernel_grads) {
   using A = Accum<T>;
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kListThreads + threadIdx.x;
-  if (i >= in_channels * weights.of_input()) return;
-  const int64_t ic = i / weights.of_input(), weight = i % weights.of_input();
-  A sum = first ? A{0} : total[i];
-  for (int64_t list = ic; list < chunks.lists; list += in_channels)
-    for (int64_t c = 0; c < chunks.per_list; ++c)
-      sum += partial[(list * chunks.per_list + c) * weights.of_input() + weight];
-  total[i] = sum;
+  constexpr int kWarps = kAddThreads / cuda::kWarp;
+  constexpr int64_t kEach = 16;
+  JAXSPARSE_SHARED(A, sums, kAddThreads);
+  const int64_t of_input = weights.of_input(), blocks = cuda::blocks_of(of_input, cuda::kWarp);
+  const int64_t ic = blockIdx.x / blocks, weight = blockIdx.x % blocks * cuda::kWarp + cuda::lane_index();
+  const bool mine = weight < of_input;
+  const int64_t parts = cuda::blocks_of(chunks.per_list, kEach), units = chunks.lists / in_channels * parts;
+  A sum = mine && !first ? total[ic * of_input + weight] : A{0};
+  for (int64_t begin = 0; begin < units; begin += kWarps) {
+    const int64_t unit = begin + cuda::warp_index();
+    A some = 0;
+    if (mine && unit < units) {
+      const int64_t from = unit % parts * kEach;
+      const int64_t n = chunks.per_list - from < kEach ? chunks.per_list - from : kEach;
+      const A* at = partial + ((unit / parts * in_channels + ic) * chunks.per_list + from) * of_input + weight;
+      for (int64_t c = 0; c < n; ++c) some += at[c * of_input];
+    }
+    sums[threadIdx.x] = some;
+    __syncthreads();
+    if (cuda::warp_index() == 0)
+      for (int w = 0; w < kWarps && begin + w < units; ++w) sum += sums[w * cuda::kWarp + cuda::lane_index()];
+    __syncthreads();
+  }
+  if (!mine || cuda::warp_index() != 0) return;
+  total[ic * of_input + weight] = sum;
   if (!last) return;
   const int64_t place = weights.place(weight, ic, in_channels);
   kernel_grads[place] = from_accum<T>(!mask || mask[place] ? sum : A{0});
@@ -237,12 +258,12 @@ void conv_kernel_grad(Device& device, const ConvGrid& grid, const ConvSizes& all
                                     x_keys + from, scratch.x_unused);
     const GradLists y = count_lists(device.stream, elements, all.out_channels, all.out_capacity, grid.out_volume(),
                                     y_keys + to, scratch.y_unused);
-    const Chunks chunks = KernelGradScratch::chunks(elements * all.in_channels, all.capacity);
+    const Chunks chunks = KernelGradScratch::chunks(stretch(elements), weights.of_input() * int64_t{sizeof(A)});
     launch(device.stream, {chunks.blocks() * weights.groups(), kListThreads}, conv_kernel_grad_kernel<T>,
            ConvBoxes(grid.geometry()), chunks, weights, x, y, x_values + from, mask, grads + to,
            static_cast<A*>(scratch.partial));
-    launch(device.stream, {cuda::blocks_of(kernel_size, kListThreads), kListThreads}, add_partials_kernel<T>, chunks,
-           weights, all.in_channels, first == 0, first + elements == all.batch, mask,
+    launch(device.stream, {all.in_channels * cuda::blocks_of(weights.of_input(), cuda::kWarp), kAddThreads},
+           add_partials_kernel<T>, chunks, weights, all.in_channels, first == 0, first + elements == all.batch, mask,
            static_cast<const A*>(scratch.partial), static_cast<A*>(scratch.total), kernel_grads);
   });
 }
