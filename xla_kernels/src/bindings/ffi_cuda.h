@@ -1,6 +1,8 @@
 // What FFI handlers of the GPU need beside ffi_util.h.
 #pragma once
 
+#include <cstring>
+
 #include "../cuda/device.h"
 #include "ffi_util.h"
 
@@ -19,7 +21,29 @@ Device device_of(const Stream& stream, Buffer& workspace) {
   XLA_FFI_DEFINE_HANDLER_SYMBOL(symbol, JAXSPARSE_FIRST(__VA_ARGS__, ), ::jaxsparse::bind(__VA_ARGS__), \
                                 {::xla::ffi::Traits::kCmdBufferCompatible})
 #else
-#define JAXSPARSE_CUDA_HANDLER(symbol, ...) JAXSPARSE_HANDLER(symbol, __VA_ARGS__)
+#define JAXSPARSE_CUDA_HANDLER(symbol, ...)                                                                     \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(symbol, ::jaxsparse::emulation::Poisoned<JAXSPARSE_FIRST(__VA_ARGS__, )>::call, \
+                                ::jaxsparse::bind(__VA_ARGS__))
+
+namespace emulation {
+// Before a handler runs, its results are filled with a pattern, and with them the workspace: no kernel may rely on what
+// memory held.
+inline void poison(ffi::Result<ffi::AnyBuffer>& result) {
+  if (result->size_bytes()) std::memset(result->untyped_data(), 0xab, result->size_bytes());
+}
+template <class Other>
+void poison(const Other&) {}
+
+template <auto handler>
+struct Poisoned;
+template <class... Parameters, ffi::Error (*handler)(Parameters...)>
+struct Poisoned<handler> {
+  static ffi::Error call(Parameters... parameters) {
+    (poison(parameters), ...);
+    return handler(parameters...);
+  }
+};
+}  // namespace emulation
 #endif
 
 }  // namespace jaxsparse
