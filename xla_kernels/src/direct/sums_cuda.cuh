@@ -51,17 +51,28 @@ __device__ inline double sum_of_list(const double* sums, int64_t list, int64_t s
   return sum;
 }
 
-// Adds the lists of a stretch of the batch to the totals; the last stretch writes out.
+// Adds the lists of a stretch of the batch to the totals; the last stretch writes out. A warp has a channel: its lanes
+// load, and all add the same, in order. (Segments behind the end of a list are 0.)
 template <class T>
-__global__ void channel_totals_kernel(ListSizes n, int64_t segments, const double* sums, const int32_t* stored,
-                                      bool first, bool last, double* totals, T* out) {
-  const int64_t c = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+__global__ void channel_totals_kernel(ListSizes n, int64_t segments, const double* sums, bool first, bool last,
+                                      double* totals, T* out) {
+  const int64_t c = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / cuda::kWarp;
   if (c >= n.channels) return;
-  double total = first ? 0.0 : totals[c];
-  for (int64_t b = 0; b < n.batch; ++b) {
-    const int64_t list = b * n.channels + c;
-    total += sum_of_list(sums, list, segments, stored[list]);
+  const int64_t terms = n.batch * segments;
+  double total = first ? 0.0 : totals[c], of_list = 0;
+  int64_t left = segments;  // of a list
+  for (int64_t begin = 0; begin < terms; begin += cuda::kWarp) {
+    const int64_t i = begin + cuda::lane_index();
+    const double mine = i < terms ? sums[(i / segments * n.channels + c) * segments + i % segments] : 0.0;
+    for (int lane = 0; lane < cuda::kWarp && begin + lane < terms; ++lane) {
+      of_list += __shfl_sync(cuda::kAllLanes, mine, lane);
+      if (--left) continue;
+      total += of_list;
+      of_list = 0;
+      left = segments;
+    }
   }
+  if (cuda::lane_index() != 0) return;
   totals[c] = total;
   if (last) out[c] = from_accum<T>(static_cast<Accum<T>>(total));
 }
@@ -82,8 +93,8 @@ void channel_totals(cuda::Device& device, const ListSizes& all, int64_t volume, 
     const auto term = term_at(at);
     cuda::launch(device.stream, {segments.blocks(), cuda::kListThreads}, list_sums_kernel<decltype(term_at(at))>,
                  segments, stored, keys + at, term, scratch.sums, scratch.stored);
-    cuda::launch(device.stream, {cuda::blocks_of(n.channels, 64), 64}, channel_totals_kernel<T>, n, segments.per_list,
-                 scratch.sums, scratch.stored, first == 0, first + elements == all.batch, scratch.totals, out);
+    cuda::launch(device.stream, {cuda::blocks_of(n.channels * cuda::kWarp, 64), 64}, channel_totals_kernel<T>, n,
+                 segments.per_list, scratch.sums, first == 0, first + elements == all.batch, scratch.totals, out);
   });
 }
 
