@@ -54,11 +54,10 @@ def test_put_add(rng, slots, targets, dtype):
     assert_like_cpu(_kernels.put_add, targets, values, source, seed=targets, dtype=dtype)
 
 
-@pytest.mark.parametrize("length", [31, 32, 33])
-def test_put_add_where_a_chain_becomes_too_long_for_a_thread(rng, length):
-    values = rng.normal(size=(1, 1, 400)).astype(F32)
+@pytest.mark.parametrize("length", [31, 32, 33, 64, 255, 256])
+def test_put_add_of_chains_that_are_sorted_in_parts_and_that_are_too_long_for_a_thread(rng, length):
     source = rng.permutation(np.r_[np.full(length, 7), np.full(length + 1, 9), np.full(20, 3)])
-    values = values[..., : len(source)]
+    values = rng.normal(size=(1, 1, len(source))).astype(F32)
     assert_like_cpu(_kernels.put_add, 12, values, source.reshape(1, 1, -1).astype(np.int32))
 
 

@@ -120,15 +120,17 @@ __global__ void put_add_link_kernel(Chunks in_chunks, int64_t capacity, const in
   }
 }
 
-// Chains up to this length are sorted by the thread that sums them.
-inline constexpr int kShortChain = 32;
+// A thread walks chains up to this length by itself, and sorts so many links at a time.
+inline constexpr int kLongestWalk = 256, kSortedLinks = 32;
 
-// The links of a chain, ascending; how many there are, or kShortChain + 1 for a longer one.
-__device__ inline int sorted_links(int32_t link, const int32_t* before, int32_t* links) {
+// The least links of a chain that are above `after`, ascending, at most kSortedLinks; how many there are, or -1 for a
+// chain that is too long.
+__device__ inline int next_links(int32_t link, const int32_t* before, int32_t after, int32_t* links) {
   int n = 0;
-  for (; link; link = before[link - 1]) {
-    if (n == kShortChain) return n + 1;
-    int at = n++;
+  for (int step = 0; link; link = before[link - 1], ++step) {
+    if (step == kLongestWalk) return -1;
+    if (link <= after || (n == kSortedLinks && link > links[n - 1])) continue;
+    int at = n < kSortedLinks ? n++ : n - 1;
     for (; at > 0 && links[at - 1] > link; --at) links[at] = links[at - 1];
     links[at] = link;
   }
@@ -157,12 +159,16 @@ __global__ void put_add_kernel(Chunks out_chunks, int64_t in_capacity, const T* 
   const int64_t base = chunk.list * out_chunks.slots, in_base = chunk.list * in_capacity;
   for (int64_t begin = chunk.begin; begin < chunk.end; begin += blockDim.x) {
     const int64_t slot = begin + threadIdx.x;
-    int32_t links[kShortChain];
-    const int n = slot < chunk.end ? sorted_links(last[base + slot], before + in_base, links) : 0;
+    int32_t links[kSortedLinks];
+    const int32_t chain = slot < chunk.end ? last[base + slot] : 0;
     A sum = 0;
-    if (n <= kShortChain)
+    int n = 0;
+    for (int32_t after = 0;; after = links[kSortedLinks - 1]) {
+      n = next_links(chain, before + in_base, after, links);
       for (int i = 0; i < n; ++i) sum += to_accum(values[in_base + links[i] - 1]);
-    for (unsigned lanes = __ballot_sync(cuda::kAllLanes, n > kShortChain); lanes; lanes &= lanes - 1) {
+      if (n < kSortedLinks) break;
+    }
+    for (unsigned lanes = __ballot_sync(cuda::kAllLanes, n < 0); lanes; lanes &= lanes - 1) {
       const int lane = __ffs(static_cast<int>(lanes)) - 1;
       const A longer =
           warp_sum_of_source(slot - cuda::lane_index() + lane, in_capacity, values + in_base, source + in_base);
