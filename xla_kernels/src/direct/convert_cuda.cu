@@ -187,6 +187,18 @@ __global__ void recount_dense_kernel(DenseTiles t, Rule rule, const T* x, const 
 // ---- from_dense: writing
 // -----------------------------------------------------------------------------------------------
 
+// counts[i] = `before` + the bits of words 0 to i - 1, by all lanes of a warp, which all get the sum over all n words.
+// To be used by no other warp before a barrier.
+__device__ inline int32_t count_before(const unsigned* words, int n, int32_t before, int32_t* counts) {
+  for (int begin = 0; begin < n; begin += cuda::kWarp) {
+    const int i = begin + cuda::lane_index();
+    const int32_t bits = i < n ? __popc(words[i]) : 0, up_to = cuda::warp_inclusive_scan(bits);
+    if (i < n) counts[i] = before + up_to - bits;
+    before += __shfl_sync(cuda::kAllLanes, up_to, cuda::kWarp - 1);
+  }
+  return before;
+}
+
 // `above` and `ties` have how many there are before this block; null thresholds: nothing is cut anywhere.
 template <class T>
 __global__ void emit_dense_kernel(DenseTiles t, Rule rule, int64_t capacity, const T* x,
@@ -199,13 +211,13 @@ __global__ void emit_dense_kernel(DenseTiles t, Rule rule, int64_t capacity, con
   JAXSPARSE_SHARED(unsigned, tied, kGroups);
   JAXSPARSE_SHARED(int32_t, over_before, kGroups);
   JAXSPARSE_SHARED(int32_t, tied_before, kGroups);
+  JAXSPARSE_SHARED(int32_t, over_so_far, DenseTiles::kChannels);
+  JAXSPARSE_SHARED(int32_t, tied_so_far, DenseTiles::kChannels);
   const DenseBlock b(t, blockIdx.x);
-  int32_t over_so_far = 0, tied_so_far = 0;  // of the channel that a thread counts for
-  const int counting = static_cast<int>(threadIdx.x);
-  if (counting < b.channels) {
-    const int64_t at = b.list(t, counting) * t.blocks_of_row + b.block_of_row;
-    over_so_far = above[at];
-    if (thresholds && thresholds[b.list(t, counting)].cut) tied_so_far = ties[at];
+  if (static_cast<int>(threadIdx.x) < b.channels) {
+    const int64_t list = b.list(t, static_cast<int>(threadIdx.x)), at = list * t.blocks_of_row + b.block_of_row;
+    over_so_far[threadIdx.x] = above[at];
+    tied_so_far[threadIdx.x] = thresholds && thresholds[list].cut ? ties[at] : 0;
   }
   int64_t voxel = b.first_voxel;
   for (int tile = 0; tile < DenseTiles::kTilesOfBlock && voxel < t.volume; ++tile, voxel += t.tile_voxels) {
@@ -221,13 +233,9 @@ __global__ void emit_dense_kernel(DenseTiles t, Rule rule, int64_t capacity, con
       }
     });
     __syncthreads();
-    if (counting < b.channels) {
-      for (int i = counting * b.groups; i < (counting + 1) * b.groups; ++i) {
-        over_before[i] = over_so_far;
-        tied_before[i] = tied_so_far;
-        over_so_far += __popc(over[i]);
-        tied_so_far += __popc(tied[i]);
-      }
+    for (int c = cuda::warp_index(); c < b.channels; c += static_cast<int>(blockDim.x) / cuda::kWarp) {
+      over_so_far[c] = count_before(over + c * b.groups, b.groups, over_so_far[c], over_before + c * b.groups);
+      tied_so_far[c] = count_before(tied + c * b.groups, b.groups, tied_so_far[c], tied_before + c * b.groups);
     }
     __syncthreads();
     for_each_group(b, cells, [&](int c, int group, A value) {
