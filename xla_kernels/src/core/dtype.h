@@ -45,6 +45,11 @@ JAXSPARSE_ANYWHERE inline double to_accum(double x) { return x; }
 JAXSPARSE_ANYWHERE inline float to_accum(BF16 x) { return float_from_bits(uint32_t{x.bits} << 16); }
 
 JAXSPARSE_ANYWHERE inline float to_accum(F16 x) {
+#if defined(__CUDA_ARCH__)
+  float wide;  // exact, subnormals too
+  asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(x.bits));
+  return wide;
+#else
   const uint32_t sign = (x.bits & 0x8000u) << 16;
   const uint32_t exponent = (x.bits >> 10) & 31u;
   uint32_t mantissa = x.bits & 1023u;
@@ -57,6 +62,7 @@ JAXSPARSE_ANYWHERE inline float to_accum(F16 x) {
     ++shift;
   }
   return float_from_bits(sign | ((113 - shift) << 23) | ((mantissa & 1023u) << 13));
+#endif
 }
 
 // Round to nearest, ties to even; a NaN stays a NaN.
