@@ -24,6 +24,7 @@ WINDOWS = {
     "volume, strided": ((12, 14, 9), (3, 2, 4), 2, "SAME", 1),
     "volume, far strides": ((6, 7, 8), (3, 3, 3), (2**31 - 1, 1, 5), ((1, 2), (2, 2), (0, 9)), 1),
     "volume, far padding": ((6, 7, 8), (1, 3, 3), 1, ((0, 0), (0, 0), (2**31 - 1, 10 - 2**31)), 1),
+    "volume, thin": ((60, 30, 3), (3, 3, 2), 1, "SAME", 1),
     "four axes": ((5, 6, 4, 9), (3, 1, 2, 3), (1, 1, 2, 1), "SAME", (2, 1, 1, 1)),
 }
 WEIGHTS = ("dense", "half", "none")
@@ -89,6 +90,11 @@ def test_dtypes_and_rules(rng, dtype, select, capacity):
 @pytest.mark.parametrize("channels", [(1, 1), (3, 8), (9, 17)])
 def test_channels_and_masks(rng, channels, mask):
     check(rng, "volume, strided", 90, channels=channels, mask=mask, bias=mask == "half")
+
+
+def test_more_rows_than_there_are_words_for(rng):
+    """Of 36 tap rows of the input channels 23 have words (kReachWords in conv_cuda.h)."""
+    check(rng, "volume, thin", 900, channels=(4, 9), mask="half")
 
 
 @pytest.mark.parametrize("kind", ["full", "corrupt"])

@@ -18,7 +18,8 @@ struct ConvAxes {
 
   int64_t in[kAxes], out[kAxes], kernel[kAxes], stride[kAxes], pad[kAxes], dilation[kAxes];
   int64_t near_end[kAxes];  // outputs from here on are far
-  FastDiv in_div[kAxes], out_div[kAxes];
+  FastDiv in_div[kAxes], out_div[kAxes], kernel_div[kAxes], tap_rows_div;
+  int stretch_shift = 0;  // x >> stretch_shift is below 32
 
   // `grid` has checked the sizes.
   explicit ConvAxes(const ConvGrid& grid) {
@@ -35,7 +36,10 @@ struct ConvAxes {
       near_end[i] = std::min(out[i], (int64_t{1} << 61) / stride[i] + 1);
       in_div[i] = FastDiv(in[i]);
       out_div[i] = FastDiv(out[i]);
+      kernel_div[i] = FastDiv(kernel[i]);
     }
+    tap_rows_div = FastDiv(tap_rows());
+    while ((in[kX] - 1) >> stretch_shift >= 32) ++stretch_shift;
   }
 
   JAXSPARSE_ANYWHERE int64_t in_rows() const { return in[0] * in[1] * in[2]; }
@@ -44,6 +48,11 @@ struct ConvAxes {
   JAXSPARSE_ANYWHERE int64_t out_volume() const { return out_rows() * out[kX]; }
   JAXSPARSE_ANYWHERE int64_t tap_rows() const { return kernel[0] * kernel[1] * kernel[2]; }
   JAXSPARSE_ANYWHERE int64_t taps() const { return tap_rows() * kernel[kX]; }
+
+  // The input channel of a tap row that is counted through all of them.
+  JAXSPARSE_ANYWHERE int64_t channel_of(int64_t channel_row) const {
+    return channel_row >> 31 ? channel_row / tap_rows() : tap_rows_div(static_cast<uint32_t>(channel_row));
+  }
 
   // Where tap 0 of output coordinate o lies on an axis of the input; maybe outside of it.
   JAXSPARSE_ANYWHERE int64_t origin(int axis, int64_t o) const {
@@ -62,8 +71,10 @@ struct RowOrigin {
       out_row = q;
     }
   }
-  // The input row that the tap row (a, b, c) takes; -1 outside of the input.
-  JAXSPARSE_ANYWHERE int64_t input_row(const ConvAxes& g, int64_t a, int64_t b, int64_t c) const {
+  // The input row that a tap row takes; -1 outside of the input.
+  JAXSPARSE_ANYWHERE int64_t input_row(const ConvAxes& g, int64_t tap_row) const {
+    const uint32_t ab = g.kernel_div[2](static_cast<uint32_t>(tap_row)), a = g.kernel_div[1](ab);
+    const int64_t b = ab - a * g.kernel[1], c = tap_row - ab * g.kernel[2];
     const int64_t i = at[0] + a * g.dilation[0], j = at[1] + b * g.dilation[1], k = at[2] + c * g.dilation[2];
     const bool inside = i >= 0 && i < g.in[0] && j >= 0 && j < g.in[1] && k >= 0 && k < g.in[2];
     return inside ? (i * g.in[1] + j) * g.in[2] + k : -1;

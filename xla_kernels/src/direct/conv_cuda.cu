@@ -29,7 +29,7 @@ struct Digit {
 template <class T>
 struct ConvResults {
   ConvTiles tiles;
-  int64_t capacity;
+  int64_t reach_words, capacity;
   Rule rule;
   int32_t* keys;
   T* values;
@@ -55,23 +55,29 @@ struct TileOf {
   }
 };
 
-// The cells of a tile that entries reach, ascending, in `cells` [kConvTile]; how many there are.
+// The cells of a tile that entries reach, ascending, in `cells` [kConvTile]; how many there are, and where the entries
+// lie.
+struct Cells {
+  int n;
+  internal::ReachWords reached;
+};
 template <class T>
-__device__ int find_cells(const ConvOperands<T>& in, const TileOf& at, uint16_t* cells) {
+__device__ Cells find_cells(const ConvOperands<T>& in, const TileOf& at, int64_t reach_words, uint16_t* cells) {
+  JAXSPARSE_DYNAMIC_SHARED(uint32_t, words);
   constexpr int kWords = kConvTile / 32;
   static_assert(kWords <= kListThreads);
   JAXSPARSE_SHARED(uint32_t, bits, kWords);
   const int t = static_cast<int>(threadIdx.x);
   if (t < kWords) bits[t] = 0;
   __syncthreads();
-  internal::mark_tile(in, at.b, at.group, at.begin, at.end, bits);
+  const auto reached = internal::mark_tile(in, at.b, at.group, at.begin, at.end, bits, words, reach_words);
   __syncthreads();
   uint32_t word = t < kWords ? bits[t] : 0;
   const auto scan = cuda::block_scan<int32_t>(__popc(word));
   for (int32_t place = scan.before; word; word &= word - 1)
     cells[place++] = static_cast<uint16_t>(t * 32 + __ffs(static_cast<int>(word)) - 1);
   __syncthreads();
-  return scan.total;
+  return {scan.total, reached};
 }
 
 // Of the responses at a cell, with the bias: which are candidates.
@@ -144,10 +150,11 @@ __global__ void __launch_bounds__(kListThreads, 2)
     const auto t = static_cast<int>(threadIdx.x);
     for (int i = t; i < kConvGroup * kWords; i += kListThreads) histogram[i] = 0;
     if (t < kConvGroup) counts[t] = 0;
-    const int n = find_cells(in, at, cells);
+    const auto [n, reached] = find_cells(in, at, out.reach_words, cells);
     for (int i = t; i < n; i += kListThreads) {
       Accum<T> response[kConvGroup];
-      internal::respond<kConvGroup>(in, at.b, at.group, 0, static_cast<uint32_t>(at.begin + cells[i]), response);
+      const auto cell = static_cast<uint32_t>(at.begin + cells[i]);
+      internal::respond<kConvGroup>(in, at.b, at.group, 0, cell, reached, response);
       const unsigned active = candidates(in, at, out.rule, response) & open;
       JAXSPARSE_UNROLL
       for (int l = 0; l < kConvGroup; ++l) {
@@ -209,14 +216,14 @@ __global__ void __launch_bounds__(kListThreads, 2) conv_kept_kernel(ConvOperands
       cuts[t] = out.cuts[at.first_list + t];
       places[t] = kEmits ? out.counts[(at.first_list + t) * out.tiles.per_list + at.tile] : 0;
     }
-    const int n = find_cells(in, at, cells);
+    const auto [n, reached] = find_cells(in, at, out.reach_words, cells);
     for (int begin = 0; begin < n; begin += kListThreads) {
       Accum<T> response[kConvGroup];
       const int i = begin + t;
       const auto cell = static_cast<uint32_t>(at.begin + (i < n ? cells[i] : 0));
       unsigned above = 0, ties = 0;
       if (i < n) {
-        internal::respond<kConvGroup>(in, at.b, at.group, 0, cell, response);
+        internal::respond<kConvGroup>(in, at.b, at.group, 0, cell, reached, response);
         const unsigned active = candidates(in, at, out.rule, response) & wanted;
         JAXSPARSE_UNROLL
         for (int l = 0; l < kConvGroup; ++l) {
@@ -289,7 +296,7 @@ __global__ void __launch_bounds__(kListThreads, 2)
     Accum<T> sum[1] = {0};
     if (i < n)
       internal::respond<1>(in, b, oc / kConvGroup, static_cast<int>(oc % kConvGroup),
-                           static_cast<uint32_t>(y_keys[base + i]), sum);
+                           static_cast<uint32_t>(y_keys[base + i]), internal::ReachWords{nullptr, 0, 0, 0}, sum);
     y_values[base + i] = from_accum<T>(sum[0]);
   }
 }
@@ -308,14 +315,24 @@ void for_each_conv_stretch(Device& device, const ConvGrid& grid, const ConvSizes
     const ConvSizes n = sizes(elements);
     const ConvScratch scratch(g, n, selects, device.workspace.data);
     const int64_t at = first * n.in_channels * n.capacity;
-    const int64_t groups = cuda::blocks_of(n.out_channels, kConvGroup);
-    const int64_t most = std::max(groups * n.in_channels * g.tap_rows(), scratch.cleared_words);
-    launch(device.stream, {std::min<int64_t>(cuda::blocks_of(most, kListThreads), 1024), kListThreads},
-           internal::conv_setup_kernel<>, g, n.in_channels, n.out_channels, mask, scratch.live, scratch.live_rows,
-           scratch.histogram, scratch.cleared_words);
-    const cuda::Chunks chunks(n.batch * n.in_channels, n.capacity);
-    cuda::find_rows(device.stream, chunks, g.in_rows(), g.in[cuda::ConvAxes::kX], x_keys + at, scratch.unused,
-                    scratch.starts);
+    const internal::ConvSetup setup{g,
+                                    n.in_channels,
+                                    n.out_channels,
+                                    mask,
+                                    scratch.live,
+                                    scratch.live_rows,
+                                    scratch.histogram,
+                                    scratch.cleared_words};
+    const cuda::RowLists lists{{n.batch * n.in_channels, n.capacity},
+                               g.in_rows(),
+                               g.in[cuda::ConvAxes::kX],
+                               x_keys + at,
+                               scratch.ends,
+                               scratch.starts};
+    const bool whole = lists.chunks.whole();
+    launch(device.stream, {setup.blocks() + (whole ? lists.row_blocks() : lists.chunks.blocks()), kListThreads},
+           internal::conv_prepare_kernel<>, setup, setup.blocks(), lists);
+    if (!whole) launch(device.stream, {lists.row_blocks(), kListThreads}, cuda::find_rows_kernel<>, lists);
     const ConvOperands<T> operands{g,      n.in_channels, n.out_channels, n.capacity,   x_keys + at,      x_values + at,
                                    kernel, bias,          scratch.starts, scratch.live, scratch.live_rows};
     body(n, scratch, operands, first);
@@ -331,21 +348,23 @@ void conv_forward(Device& device, const ConvGrid& grid, const ConvSizes& all, co
       [&](const ConvSizes& n, const ConvScratch& scratch, const ConvOperands<T>& operands, int64_t first) {
         const ConvTiles tiles(grid.out_volume());
         const int64_t list = first * n.out_channels, at = list * n.out_capacity;
-        const ConvResults<T> results{tiles,          n.out_capacity, rule,         y_keys + at,       y_values + at,
-                                     y_found + list, scratch.counts, scratch.cuts, scratch.histogram, scratch.tickets};
-        const int64_t blocks = n.batch * operands.groups() * tiles.per_list;
+        const int64_t words = tiles.reach_words(operands.g, n.in_channels);
+        const ConvResults<T> results{tiles,          words,          n.out_capacity, rule,         y_keys + at,
+                                     y_values + at,  y_found + list, scratch.counts, scratch.cuts, scratch.histogram,
+                                     scratch.tickets};
+        const cuda::Grid blocks{n.batch * operands.groups() * tiles.per_list, kListThreads,
+                                words * static_cast<int64_t>(sizeof(uint32_t))};
         int shift = static_cast<int>(sizeof(Accum<T>)) * 8 - kDigit;
-        launch(device.stream, {blocks, kListThreads}, conv_histogram_kernel<T, Pass::kCount>, operands, results,
-               Digit{shift, kDigit});
+        launch(device.stream, blocks, conv_histogram_kernel<T, Pass::kCount>, operands, results, Digit{shift, kDigit});
         while (shift > 0) {
           const int width = std::min(kDigit, shift);
           shift -= width;
-          launch(device.stream, {blocks, kListThreads}, conv_histogram_kernel<T, Pass::kRefine>, operands, results,
+          launch(device.stream, blocks, conv_histogram_kernel<T, Pass::kRefine>, operands, results,
                  Digit{shift, width});
         }
-        launch(device.stream, {blocks, kListThreads}, conv_kept_kernel<T, Pass::kKept>, operands, results);
+        launch(device.stream, blocks, conv_kept_kernel<T, Pass::kKept>, operands, results);
         cuda::scan_rows<uint64_t>(device.stream, n.batch * n.out_channels, tiles.per_list, scratch.counts, nullptr);
-        launch(device.stream, {blocks, kListThreads}, conv_kept_kernel<T, Pass::kEmit>, operands, results);
+        launch(device.stream, blocks, conv_kept_kernel<T, Pass::kEmit>, operands, results);
       });
 }
 

@@ -12,6 +12,8 @@ namespace jaxsparse {
 inline constexpr int kConvGroup = 8;
 inline constexpr int64_t kConvTile = 4096;
 inline constexpr int64_t kConvBins = 2048;
+// The most words of shared memory that say where input rows have entries (conv_device.h).
+inline constexpr int64_t kReachWords = 8192;
 
 // The output lists cut into tiles: small ones where volumes are small, so that there are blocks enough.
 struct ConvTiles {
@@ -19,6 +21,13 @@ struct ConvTiles {
 
   explicit ConvTiles(int64_t volume_)
       : volume(volume_), cells(volume_ <= 65536 ? kConvTile / 4 : kConvTile), per_list((volume_ + cells - 1) / cells) {}
+
+  // Words of shared memory for a tile's rows of entries: one for each input channel, tap row and output row.
+  int64_t reach_words(const cuda::ConvAxes& g, int64_t in_channels) const {
+    const int64_t rows = std::min(g.out_rows(), (cells - 1) / g.out[cuda::ConvAxes::kX] + 2);
+    const int64_t taps = std::min(g.tap_rows(), kReachWords), channels = std::min(in_channels, kReachWords);
+    return std::min(kReachWords, rows * taps * channels);
+  }
 };
 
 // What selection keeps of a list: ranks above `rank`, and of those that equal it the first `ties` by key. While it is
@@ -30,9 +39,10 @@ struct ConvCut {
 };
 
 struct ConvScratch {
-  int32_t *unused = nullptr, *out_unused = nullptr;  // [batch][in], [batch][out]: of lists in several chunks
-  int32_t* starts;                                   // [batch][in][rows + 1]
-  uint8_t *live, *live_rows;                         // [groups][in][taps], [.. tap rows]: a bit for each output channel
+  // Of lists in several chunks: [chunks of the input lists] and [batch][out]
+  int32_t *ends = nullptr, *out_unused = nullptr;
+  int32_t* starts;            // [batch][in][rows + 1]
+  uint8_t *live, *live_rows;  // [groups][in][taps], [.. tap rows]: a bit for each output channel
   // Where there is selection; `histogram` and behind it `tickets` are cleared together.
   uint64_t* counts = nullptr;     // [batch][out][tiles]: above the cut << 32 | ties
   ConvCut* cuts = nullptr;        // [batch][out]
@@ -47,7 +57,8 @@ struct ConvScratch {
     const int64_t groups = (n.out_channels + kConvGroup - 1) / kConvGroup;
     live = arena.take<uint8_t>(groups * n.in_channels * g.taps());
     live_rows = arena.take<uint8_t>(groups * n.in_channels * g.tap_rows());
-    if (!cuda::Chunks(inputs, n.capacity).whole()) unused = arena.take<int32_t>(inputs);
+    const cuda::Chunks chunks(inputs, n.capacity);
+    if (!chunks.whole()) ends = arena.take<int32_t>(chunks.blocks());
     starts = arena.take<int32_t>(inputs * (g.in_rows() + 1));
     if (selects) {
       const int64_t before = arena.bytes();
