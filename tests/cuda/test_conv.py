@@ -92,6 +92,20 @@ def test_channels_and_masks(rng, channels, mask):
     check(rng, "volume, strided", 90, channels=channels, mask=mask, bias=mask == "half")
 
 
+@pytest.mark.parametrize("offset", range(3))
+@pytest.mark.parametrize(("window", "taps"), [("line", 5), ("line, strided", 2)])
+def test_capacities_that_no_input_exceeds_and_one_less(rng, window, taps, offset):
+    """Entries that share no output, so there are as many responses as can be: no selection, or of all but one."""
+    spatial, kernel_shape, *rest = WINDOWS[window]
+    geometry = convolution("conv", spatial, kernel_shape, *rest)
+    keys = np.arange(600 + offset, 600 + offset + 24 * 50, 24, dtype=np.int32).reshape(1, 1, -1)
+    values = rng.normal(size=keys.shape).astype(F32)
+    kernel = rng.normal(size=(*kernel_shape, 1, 2)).astype(F32)
+    for capacity in (taps * 50, taps * 50 - 1):
+        static = _kernels.Convolve(geometry, capacity, 0)
+        assert_like_cpu(_kernels.conv, static, keys, values, kernel, None, None, seed=offset)
+
+
 def test_more_rows_than_there_are_words_for(rng):
     """Of 36 tap rows of the input channels 23 have words (kReachWords in conv_cuda.h)."""
     check(rng, "volume, thin", 900, channels=(4, 9), mask="half")

@@ -50,21 +50,34 @@ inline Stored find_stored(const Stream& stream, const Chunks& chunks, int64_t vo
   return {volume, unused};
 }
 
-// Every row of counts[rows][n] becomes its exclusive prefix sum; one block a row.
+inline constexpr int kMostThreads = 1024;
+inline int row_threads(int64_t n) { return n <= kListThreads ? kListThreads : kMostThreads; }
+
+// Every row of counts[rows][n] becomes its exclusive prefix sum; one block a row, four neighbours a thread.
 template <class Count>
-__global__ void scan_rows_kernel(int64_t n, Count* counts, Count* totals) {
+__global__ void __launch_bounds__(kMostThreads) scan_rows_kernel(int64_t n, Count* counts, Count* totals) {
+  constexpr int kEach = 4;
   Count* row = counts + static_cast<int64_t>(blockIdx.x) * n;
   Count before = 0;
-  for (int64_t begin = 0; begin < n; begin += blockDim.x) {
-    const int64_t i = begin + threadIdx.x;
-    const Scan<Count> scan = block_scan(i < n ? row[i] : Count{0});
-    if (i < n) row[i] = before + scan.before;
+  for (int64_t begin = 0; begin < n; begin += int64_t{kEach} * blockDim.x) {
+    const int64_t first = begin + int64_t{kEach} * threadIdx.x;
+    Count count[kEach], sum = 0;
+    JAXSPARSE_UNROLL
+    for (int i = 0; i < kEach; ++i) {
+      count[i] = first + i < n ? row[first + i] : Count{0};
+      sum += count[i];
+    }
+    const Scan<Count> scan = block_scan(sum);
+    Count place = before + scan.before;
+    JAXSPARSE_UNROLL
+    for (int i = 0; i < kEach; ++i) {
+      if (first + i < n) row[first + i] = place;
+      place += count[i];
+    }
     before += scan.total;
   }
   if (totals && threadIdx.x == 0) totals[blockIdx.x] = before;
 }
-
-inline int row_threads(int64_t n) { return n <= kListThreads ? kListThreads : 1024; }
 
 // `totals` [rows] gets the sums of the rows; null: nobody asks.
 template <class Count>
@@ -73,7 +86,7 @@ void scan_rows(const Stream& stream, int64_t rows, int64_t n, Count* counts, std
 }
 
 template <class = void>
-__global__ void sum_rows_kernel(int64_t n, const int32_t* counts, int32_t* totals) {
+__global__ void __launch_bounds__(kMostThreads) sum_rows_kernel(int64_t n, const int32_t* counts, int32_t* totals) {
   const int32_t* row = counts + static_cast<int64_t>(blockIdx.x) * n;
   int32_t sum = 0;
   for (int64_t i = threadIdx.x; i < n; i += blockDim.x) sum += row[i];

@@ -8,6 +8,7 @@
 #include "../bindings/ffi_cuda.h"
 #include "../core/score.h"
 #include "conv_device.h"
+#include "conv_digit.h"
 
 namespace jaxsparse {
 namespace {
@@ -15,16 +16,12 @@ namespace {
 using cuda::Device;
 using cuda::kListThreads;
 using cuda::launch;
+using internal::Digit;
+using internal::kDigit;
 
-constexpr int kDigit = 11;
-static_assert(kConvBins == 1 << kDigit);
+static_assert(kReachWords * static_cast<int64_t>(sizeof(uint32_t)) <= cuda::kMostDynamicShared);
 
 enum class Pass { kCount, kRefine, kKept, kEmit };
-
-// Bits [shift, shift + width) of a rank.
-struct Digit {
-  int shift, width;
-};
 
 template <class T>
 struct ConvResults {
@@ -93,43 +90,15 @@ __device__ unsigned candidates(const ConvOperands<T>& in, const TileOf& at, Rule
   return out;
 }
 
-// The bin of the digit that holds the weakest kept rank, by all threads of the last block of a list.
-__device__ inline void settle_digit(ConvCut* cut, uint32_t* histogram, Digit digit, bool first, int64_t capacity,
-                                    int32_t* found) {
-  constexpr int kEach = kConvBins / kListThreads;
-  const int top = static_cast<int>(kConvBins) - 1 - static_cast<int>(threadIdx.x) * kEach;
-  int32_t bins[kEach], sum = 0;
+// Adds the counters of all lanes, two in a word, to those of the block.
+__device__ inline void add_pairs(uint32_t* pairs, int32_t* counts) {
   JAXSPARSE_UNROLL
-  for (int i = 0; i < kEach; ++i) {
-    bins[i] = static_cast<int32_t>(__ldcg(&histogram[top - i]));
-    histogram[top - i] = 0;
-    sum += bins[i];
+  for (int i = 0; i < kConvGroup / 2; ++i) {
+    for (int by = cuda::kWarp / 2; by > 0; by /= 2) pairs[i] += __shfl_xor_sync(cuda::kAllLanes, pairs[i], by);
+    if (cuda::lane_index() != 0) continue;
+    atomicAdd(&counts[2 * i], static_cast<int32_t>(pairs[i] & 0xffffu));
+    atomicAdd(&counts[2 * i + 1], static_cast<int32_t>(pairs[i] >> 16));
   }
-  const auto scan = cuda::block_scan(sum);
-  const ConvCut before = first ? ConvCut{0, static_cast<int32_t>(capacity), 1} : *cut;
-  __syncthreads();
-  if (first && threadIdx.x == 0) *found = scan.total;
-  if (first && scan.total <= capacity) {
-    if (threadIdx.x == 0) *cut = {0, 0, 0};
-    return;
-  }
-  int32_t left = before.ties - scan.before;
-  if (left <= 0 || left > sum) return;
-  int bin = top;
-  JAXSPARSE_UNROLL
-  for (int i = 0; i < kEach; ++i) {
-    if (top - i != bin || bins[i] >= left) continue;
-    left -= bins[i];
-    --bin;
-  }
-  int32_t count = 0;
-  JAXSPARSE_UNROLL
-  for (int i = 0; i < kEach; ++i) count = top - i == bin ? bins[i] : count;
-  const uint64_t rank = before.rank | static_cast<uint64_t>(bin) << digit.shift;
-  if (count == left)
-    *cut = {rank - 1, 0, 0};  // the whole bin stays; it is not the lowest, for something is cut
-  else
-    *cut = {rank, left, digit.shift > 0};
 }
 
 // Two counters of 16 bits in a word: a tile has fewer cells.
@@ -151,6 +120,7 @@ __global__ void __launch_bounds__(kListThreads, 2)
     for (int i = t; i < kConvGroup * kWords; i += kListThreads) histogram[i] = 0;
     if (t < kConvGroup) counts[t] = 0;
     const auto [n, reached] = find_cells(in, at, out.reach_words, cells);
+    uint32_t pairs[kConvGroup / 2] = {};  // candidates of two channels, 16 bits each
     for (int i = t; i < n; i += kListThreads) {
       Accum<T> response[kConvGroup];
       const auto cell = static_cast<uint32_t>(at.begin + cells[i]);
@@ -161,13 +131,14 @@ __global__ void __launch_bounds__(kListThreads, 2)
         if (!(active >> l & 1)) continue;
         const uint64_t rank = rank_of(response[l], out.rule);
         if (kFirst)
-          atomicAdd(&counts[l], 1);
+          pairs[l / 2] += 1u << l % 2 * 16;
         else if ((rank ^ out.cuts[at.first_list + l].rank) >> (digit.shift + digit.width))
           continue;
         const auto bin = static_cast<uint32_t>(rank >> digit.shift) & ((1u << digit.width) - 1);
         atomicAdd(&histogram[static_cast<uint32_t>(l * kWords) + bin / 2], bin % 2 ? 1u << 16 : 1u);
       }
     }
+    if (kFirst) add_pairs(pairs, counts);
     __syncthreads();
     for (int i = t; i < at.lanes * kWords; i += kListThreads) {
       uint32_t* bins = out.histogram + (at.first_list + i / kWords) * kConvBins + i % kWords * 2;
@@ -190,8 +161,8 @@ __global__ void __launch_bounds__(kListThreads, 2)
       for (int l = 0; l < at.lanes; ++l) {
         const int64_t list = at.first_list + l;
         if (open >> l & 1)
-          settle_digit(&out.cuts[list], out.histogram + list * kConvBins, digit, kFirst, out.capacity,
-                       &out.found[list]);
+          internal::settle_digit(&out.cuts[list], out.histogram + list * kConvBins, digit, kFirst, out.capacity,
+                                 &out.found[list]);
       }
     }
   }
@@ -356,13 +327,14 @@ void conv_forward(Device& device, const ConvGrid& grid, const ConvSizes& all, co
                                 words * static_cast<int64_t>(sizeof(uint32_t))};
         int shift = static_cast<int>(sizeof(Accum<T>)) * 8 - kDigit;
         launch(device.stream, blocks, conv_histogram_kernel<T, Pass::kCount>, operands, results, Digit{shift, kDigit});
-        while (shift > 0) {
+        const bool may_cut = n.out_capacity < most_responses(grid.geometry(), n);
+        while (may_cut && shift > 0) {
           const int width = std::min(kDigit, shift);
           shift -= width;
           launch(device.stream, blocks, conv_histogram_kernel<T, Pass::kRefine>, operands, results,
                  Digit{shift, width});
         }
-        launch(device.stream, blocks, conv_kept_kernel<T, Pass::kKept>, operands, results);
+        if (may_cut) launch(device.stream, blocks, conv_kept_kernel<T, Pass::kKept>, operands, results);
         cuda::scan_rows<uint64_t>(device.stream, n.batch * n.out_channels, tiles.per_list, scratch.counts, nullptr);
         launch(device.stream, blocks, conv_kept_kernel<T, Pass::kEmit>, operands, results);
       });

@@ -1,6 +1,9 @@
 // Workspace of the convolution on the GPU.
 #pragma once
 
+#include <algorithm>
+#include <numeric>
+
 #include "../core/arena.h"
 #include "../cuda/chunks.h"
 #include "../cuda/conv_geometry.h"
@@ -29,6 +32,19 @@ struct ConvTiles {
     return std::min(kReachWords, rows * taps * channels);
   }
 };
+
+// More responses than this no output list has, whatever the input: an entry meets a tap in a few outputs at most.
+inline int64_t most_responses(const ConvGeometry& g, const ConvSizes& n) {
+  constexpr int64_t kMost = int64_t{1} << 40;  // more than any volume has
+  int64_t volume = 1, most = n.in_channels * n.capacity;
+  for (int i = 0; i < g.dims; ++i) {
+    volume *= g.out[i];
+    const int64_t period = g.stride[i] / std::gcd(g.stride[i], g.dilation[i]);  // of the taps that meet a voxel
+    const int64_t taps = (g.kernel[i] - 1) / period + 1;
+    most = std::min(most, kMost / taps) * taps;
+  }
+  return std::min(volume, most);
+}
 
 // What selection keeps of a list: ranks above `rank`, and of those that equal it the first `ties` by key. While it is
 // `open`, only the high bits of `rank` are known: `ties` are to be kept of all ranks that share them.
