@@ -1,13 +1,13 @@
 """Strict by default: eight virtual CPU devices, no silent promotion of dtype or rank; warnings are errors (pyproject)."""
 
+import importlib.util
 import os
 
-os.environ["XLA_FLAGS"] = (
-    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
-)
+DEVICES = "--xla_force_host_platform_device_count"
+if DEVICES not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DEVICES}=8".strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-import hypothesis
 import jax
 import numpy as np
 import pytest
@@ -18,11 +18,15 @@ collect_ignore = ["emulated_session.py"]
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-hypothesis.settings.register_profile(
-    "repeatable", derandomize=True, deadline=None, max_examples=60, database=None
-)
-hypothesis.settings.register_profile("long", deadline=None, max_examples=3000)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+# A machine with a GPU may not have it: `make gpu-check` leaves out what needs it.
+if importlib.util.find_spec("hypothesis"):
+    import hypothesis
+
+    hypothesis.settings.register_profile(
+        "repeatable", derandomize=True, deadline=None, max_examples=60, database=None
+    )
+    hypothesis.settings.register_profile("long", deadline=None, max_examples=3000)
+    hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 @pytest.fixture

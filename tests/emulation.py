@@ -1,7 +1,7 @@
 """The CUDA kernels on the CPU, in place of the CPU's own: the library that `make cuda-emulation` builds.
 
-Its path is in the environment variable JAXSPARSE_EMULATION. Tests that compare the two kinds use `emulated`; as a plugin
-(`pytest -p tests.emulated_session`) it serves any other test.
+Its path is in the environment variable JAXSPARSE_EMULATION. As a plugin (`pytest -p tests.emulated_session`) it serves any
+test. Tests that compare the two kinds use `on_cuda`: with JAXSPARSE_GPU=1 (`make gpu-check`) that is a real GPU.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from jaxsparse._core.kernel import Kernel
 
 PREFIX = "jaxsparse_emulated_"
 PATH = os.environ.get("JAXSPARSE_EMULATION", "")
+GPU = os.environ.get("JAXSPARSE_GPU", "") == "1"
 
 
 class _Target(ctypes.Structure):
@@ -37,8 +38,22 @@ def _load(path: str) -> tuple[ctypes.CDLL, list[str]]:
     return library, names
 
 
-if PATH:
+if GPU:
+    if xla_kernels._cuda is None:
+        raise RuntimeError(f"JAXSPARSE_GPU=1, but CUDA is {xla_kernels.available()['cuda'].detail}")
+    OPERATIONS = [name.removeprefix(xla_kernels.PREFIX) for name in xla_kernels._cuda.targets()]
+elif PATH:
     LIBRARY, OPERATIONS = _load(PATH)
+
+
+def on_cpu() -> contextlib.AbstractContextManager:
+    """In it, arrays are made and kernels run on the CPU."""
+    return jax.default_device(jax.devices("cpu")[0])
+
+
+def on_cuda(seed: int = 1) -> contextlib.AbstractContextManager:
+    """The same on the GPU, or emulated."""
+    return jax.default_device(jax.devices("cuda")[0]) if GPU else emulated(seed)
 
 
 @contextlib.contextmanager

@@ -57,9 +57,14 @@ class Results:
             "}\n"
         )
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        partial.write_text(text)
-        partial.replace(self.path)
+        replace_file(self.path, text)
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Writes a file so that there is always a whole one."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(text)
+    partial.replace(path)
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""CUDA kernels, emulated, against the CPU's."""
+"""CUDA kernels, emulated or on a GPU, against the CPU's."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxsparse._core.kernel import Kernel
 from tests.direct.common import F32, assert_same_bits, precision
-from tests.emulation import emulated
+from tests.emulation import on_cpu, on_cuda
 
 # Slots of a list: around a warp, a block and one step of it, and where a list becomes the work of several blocks
 # (xla_kernels/src/cuda/chunks.h).
@@ -33,13 +33,19 @@ def lists(rng, batch, channels, slots, volume, dtype=F32, kind="mixed"):
 
 
 def both(kernel: Kernel, static, *operands, seed=1, dtype=F32):
-    """Results on the CPU, and of the emulated CUDA kernel."""
+    """Results of the CUDA kernel, and on the CPU."""
     with precision(dtype):
-        arrays = [None if x is None else jnp.asarray(x) for x in operands]
-        expected = kernel.native(static, *arrays)
-        with emulated(seed):
-            got = jax.block_until_ready(kernel.native(static, *arrays))
+        with on_cpu():
+            expected = _run(kernel, static, operands)
+        with on_cuda(seed):
+            got = _run(kernel, static, operands)
     return got, expected
+
+
+def _run(kernel: Kernel, static, operands):
+    """A program of its own each time: what is traced depends on the context."""
+    arrays = [None if x is None else jnp.asarray(x) for x in operands]
+    return jax.block_until_ready(jax.jit(lambda *xs: kernel.native(static, *xs))(*arrays))
 
 
 def assert_like_cpu(kernel: Kernel, static, *operands, seed=1, dtype=F32):

@@ -1,5 +1,5 @@
-"""These tests run where the emulated kernels are: `make cuda-emulation`."""
+"""These tests run where CUDA kernels are, emulated (`make cuda-emulation`) or on a GPU (`make gpu-check`)."""
 
 from tests import emulation
 
-collect_ignore_glob = [] if emulation.PATH else ["test_*.py"]
+collect_ignore_glob = [] if emulation.PATH or emulation.GPU else ["test_*.py"]

@@ -1,0 +1,91 @@
+"""Stage `build`: the CUDA module for this machine's GPU, with what is installed here and no network.
+
+The package is installed editable into the running Python. Where that cannot be (no right to write, or its system asks for an
+environment), an environment is made in build/gpu-check-venv that borrows the packages of the running Python by a path file
+(`--system-site-packages` would borrow those of the Python that a virtual environment was made from). Without
+scikit-build-core, CMake builds the modules and puts them into the checkout.
+"""
+
+import importlib.util
+import os
+import sys
+import sysconfig
+from pathlib import Path
+
+from experiments.gpu_check import environment
+from experiments.gpu_check.child import Command
+from experiments.gpu_check.options import Options
+from experiments.gpu_check.results import ROOT
+from experiments.gpu_check.running import Stage, Verdict
+
+CHECK = """
+import xla_kernels
+found = xla_kernels.available()
+print(found)
+assert found["cpu"].usable, found
+assert not {cuda} or found["cuda"].usable, found
+"""
+FOLDER = "build/gpu-check"
+
+
+def run(stage: Stage) -> Verdict:
+    """Runs all commands; the first that fails ends it."""
+    for command in commands(stage.options):
+        outcome = stage.run(command)
+        if not outcome.ok:
+            return stage.failed(f"{command.arguments[:4]} {outcome.describe()}", outcome.output)
+    return stage.passed(outcome.output.strip().splitlines()[-1])
+
+
+def commands(options: Options) -> list[Command]:
+    """What the stage runs, in order."""
+    made = environment.needs_environment() or not importlib.util.find_spec("pip")
+    python = str(environment.VENV / "bin/python") if made else sys.executable
+    result = _make_environment() if made else []
+    cuda = options.platform == "cuda"
+    variables = {
+        "JAXSPARSE_CUDA": "ON" if cuda else "OFF",
+        "CMAKE_BUILD_PARALLEL_LEVEL": str(len(os.sched_getaffinity(0))),
+    }
+    compiler = environment.compiler()
+    if cuda and compiler:
+        variables["CUDACXX"] = compiler
+    archs = f"JAXSPARSE_CUDA_ARCHS={environment.architecture()}"
+    if importlib.util.find_spec("scikit_build_core"):
+        install = [
+            python, "-m", "pip", "install", "--editable", ".", "--no-build-isolation", "--no-deps",
+            "--no-index", "-v", "-C", f"cmake.define.{archs}",
+        ]  # fmt: skip
+        result.append(Command(install, variables))
+    else:
+        result += _in_place(python, variables, archs)
+    check = CHECK.format(cuda=cuda)
+    result.append(Command([python, "-c", check], {"JAX_PLATFORMS": options.platforms}))
+    return result
+
+
+def _make_environment() -> list[Command]:
+    paths = "\n".join(environment.borrowed_paths())
+    version = f"python{sysconfig.get_python_version()}"
+    borrowed = environment.VENV / "lib" / version / "site-packages/borrowed.pth"
+    write = f"import pathlib; pathlib.Path({str(borrowed)!r}).write_text({paths!r})"
+    return [
+        Command([sys.executable, "-m", "venv", str(environment.VENV)]),
+        Command([sys.executable, "-c", write]),
+    ]
+
+
+def _in_place(python: str, variables: dict[str, str], archs: str) -> list[Command]:
+    """Straight by CMake, the modules beside the sources of xla_kernels."""
+    nanobind = importlib.util.find_spec("nanobind")
+    cmake_dir = Path(nanobind.origin).parent / "cmake" if nanobind and nanobind.origin else ""
+    configure = [
+        "cmake", "-S", "xla_kernels", "-B", FOLDER, f"-DPython_EXECUTABLE={python}", f"-D{archs}",
+        f"-DJAXSPARSE_CUDA={variables['JAXSPARSE_CUDA']}", f"-Dnanobind_DIR={cmake_dir}",
+        "-DCMAKE_BUILD_TYPE=Release",
+    ]  # fmt: skip
+    return [
+        Command(configure, variables),
+        Command(["cmake", "--build", FOLDER], variables),
+        Command(["cmake", "--install", FOLDER, "--prefix", str(ROOT)]),
+    ]

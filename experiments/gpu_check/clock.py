@@ -1,0 +1,108 @@
+"""Timing on a device: many calls in one executable.
+
+A call of a compiled function costs tens of microseconds of Python and of the runtime, more than a small kernel takes. So what is
+timed is a loop that is compiled with its body: one dispatch for ``count`` calls, which is how a layer is called within a
+program. Starting kernels is part of it, Python is not. The arguments and the result of one round go through an optimisation barrier
+together before the next: a round depends on the one before, XLA can neither merge rounds nor move the work out of the loop (the
+compiled text is looked at for that), and no extra kernel runs. Arguments and result are donated and come back, so that they stay where
+they are: nothing is copied into the loop. The number of rounds is a constant, so that the host does not wait for the device to decide
+about the next round.
+
+The clock is the host's, around a call that waits for the result: with samples of twenty milliseconds and more (`Effort.sample`) the
+wait and the dispatch are a thousandth.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from experiments.benchmark.timing import Timing
+
+
+def repeated(function: Callable[..., Any], count: int) -> Callable[[Any, Any], tuple[Any, Any]]:
+    """``(arguments, a former result) -> (arguments, result)``: calls ``function`` ``count`` times."""
+
+    def run(arguments: tuple[Any, ...], result: Any) -> tuple[Any, Any]:
+        def body(_: Any, carry: Any) -> Any:
+            arguments, _ = lax.optimization_barrier(carry)
+            return arguments, function(*arguments)
+
+        return lax.fori_loop(0, count, body, (arguments, result))
+
+    return run
+
+
+class Arguments:
+    """What loops are called with. A call gives the arrays away and gets them back; whoever made them must not use them."""
+
+    def __init__(self, *values: Any):
+        self.values = values
+
+
+class Loop:
+    """A compiled loop, to be timed.
+
+    Attributes:
+      count: how many calls of the function one call of this is.
+    """
+
+    def __init__(self, function: Callable[..., Any], arguments: Arguments, count: int):
+        self.count = count
+        self._arguments = arguments
+        shapes = jax.eval_shape(function, *arguments.values)
+        self._result = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        self._compiled = _compiled(function, arguments.values, self._result, count)
+
+    def __call__(self) -> Any:
+        """Runs it and waits."""
+        holder = self._arguments
+        holder.values, self._result = jax.block_until_ready(
+            self._compiled(holder.values, self._result)
+        )
+        return self._result
+
+    def per_call(self, timing: Timing) -> dict[str, float]:
+        """A timing of the loop as one of the function: seconds."""
+        values = dataclasses.asdict(timing)
+        for key in ("median", "best"):
+            values[key] /= self.count
+        return values | {"calls_a_sample": self.count}
+
+
+_CACHE: dict[Any, Any] = {}
+
+
+def _compiled(function: Callable[..., Any], arguments: Any, result: Any, count: int) -> Any:
+    """Compiles a loop once for a function and its arguments' shapes."""
+    leaves, structure = jax.tree.flatten(arguments)
+    key = (function, count, structure, *((x.shape, x.dtype) for x in leaves))
+    if key not in _CACHE:
+        loop = jax.jit(repeated(function, count), donate_argnums=(0, 1))
+        compiled = loop.lower(arguments, result).compile()
+        if moved_out(compiled.as_text()):
+            raise RuntimeError("XLA moved the work out of the loop: there is nothing to time")
+        _CACHE[key] = compiled
+    return _CACHE[key]
+
+
+def forget() -> None:
+    """Frees the compiled loops."""
+    _CACHE.clear()
+
+
+def moved_out(text: str) -> bool:
+    """Whether a compiled program has a loop, and convolutions or calls of our handlers outside of it."""
+    entry = re.search(r"^ENTRY .*?^}", text, re.M | re.S)
+    if entry is None or " while(" not in entry[0]:
+        return False  # rolled out
+    return bool(re.search(r'custom_call_target="(jaxsparse_|__cudnn)| convolution\(', entry[0]))
+
+
+def rounds(bytes_moved: float, *, target: float = 4e-3, most: int = 128) -> int:
+    """How many calls make a loop long enough, by a guess of what one takes: eight times the copying at 4 TB/s."""
+    return max(2, min(most, round(target / max(8 * bytes_moved / 4e12, 3e-5))))

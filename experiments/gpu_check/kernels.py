@@ -1,0 +1,109 @@
+"""Every kernel alone: its time, and what share of it moving the bytes that must move would take."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from experiments.benchmark.timing import Effort, alternate
+from experiments.gpu_check import clock
+from experiments.gpu_check.kernel_calls import KernelCall, every_kernel
+from experiments.gpu_check.results import Row
+
+EFFORT = Effort(seconds=0.2, repeats=(3, 7), sample=0.02)
+
+
+def copy_bandwidth(bytes_copied: int = 2**31) -> Row:
+    """Bytes read and written a second by a kernel that does nothing else: adding 1 to an array."""
+    size = max(1, bytes_copied // 4)
+    loop = clock.Loop(_add_one, clock.Arguments(jnp.ones(size, jnp.float32)), 16)
+    timing = loop.per_call(alternate({"copy": loop}, EFFORT)["copy"])
+    return {
+        "row": "copy bandwidth",
+        "section": "machine",
+        "bytes_per_s": 2 * 4 * size / timing["best"],
+        "bytes": 4 * size,
+        "timing": timing,
+    }
+
+
+def _add_one(x: jax.Array) -> jax.Array:
+    return x + 1
+
+
+def measure(
+    resolution: int, batch: int, channels: int, points: str, bandwidth: float
+) -> Iterator[Row]:
+    """One row a kernel."""
+    for call in every_kernel(resolution, batch, channels, points):
+        bytes_moved = call.bytes_moved()
+        loop = loop_of(call, clock.rounds(bytes_moved))
+        timing = loop.per_call(alternate({"kernel": loop}, EFFORT)["kernel"])
+        floor = bytes_moved / bandwidth
+        yield {
+            "row": f"kernel {call.name} r={resolution} batch {batch} {channels} channels {points}",
+            "section": "kernels",
+            "kernel": call.name,
+            "resolution": resolution,
+            "batch": batch,
+            "channels": channels,
+            "points": points,
+            "timing": timing,
+            "bytes_moved": bytes_moved,
+            "floor_s": floor,
+            "times_the_floor": timing["median"] / floor,
+        }
+        clock.forget()
+
+
+def loop_of(call: KernelCall, count: int) -> clock.Loop:
+    """A loop over one kernel; operands that are None are left out."""
+    function = _without_none(call)
+    present = [jnp.asarray(x) for x in call.operands if x is not None]
+    return clock.Loop(function, clock.Arguments(*present), count)
+
+
+def _without_none(call: KernelCall) -> Callable[..., Any]:
+    def run(*present: Any) -> Any:
+        arrays = iter(present)
+        return call.run(*(None if x is None else next(arrays) for x in call.operands))
+
+    return run
+
+
+def launches(call: KernelCall, folder: Any) -> Row:
+    """How many kernels one call starts, by a profile; without command buffers (the caller's XLA_FLAGS)."""
+    from experiments.gpu_check.profile import profiled
+
+    repeats = 10
+    function = jax.jit(_without_none(call))
+    present = [jnp.asarray(x) for x in call.operands if x is not None]
+    found = profiled(lambda: jax.block_until_ready(function(*present)), folder, repeats)
+    row: dict[str, Any] = {"calls": None, "why": "the profile shows no GPU", "parts": {}}
+    if found is not None:
+        parts = {
+            name: {"calls": number / repeats, "seconds": seconds / repeats}
+            for name, (number, seconds) in sorted(found.items())
+        }
+        row = {"calls": sum(part["calls"] for part in parts.values()), "why": "", "parts": parts}
+    keys = call.operands[0]
+    assert keys is not None
+    return {
+        "row": f"launches {call.name} {'x'.join(map(str, keys.shape))}",
+        "section": "launches",
+        "kernel": call.name,
+        "lists": keys.shape,
+        **row,
+    }
+
+
+def at_batch(call: KernelCall, batch: int) -> KernelCall:
+    """The same call with the first elements of the batch."""
+    flags = call.kernel.operands.values()
+    operands = tuple(
+        x[:batch] if x is not None and batched else x
+        for x, batched in zip(call.operands, flags, strict=True)
+    )
+    return dataclasses.replace(call, operands=operands)

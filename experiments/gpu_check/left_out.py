@@ -1,0 +1,42 @@
+"""Tests that the GPU run leaves out, by name, with the reason."""
+
+import fnmatch
+import importlib.util
+
+IGNORED = {
+    "tests/experiments": "the runner and its data: they need pydantic, Grain, Orbax, pooch",
+    "tests/test_makefile.py": "makes environments with make, on the CPU",
+}
+"""Paths that are not even collected."""
+
+_DEVICES = "needs several devices (the suite has eight virtual ones, of the CPU)"
+_THREADS = "compares threads and instruction sets of the CPU"
+_CPU_SIZES = "about the sizes of the CPU's workspaces"
+
+PATTERNS = {
+    "tests/direct/test_sharding.py::*": _DEVICES,
+    "tests/direct/test_order.py::test_shard_map*": _DEVICES,
+    "tests/direct/test_order.py::test_automatically_sharded_jit*": _DEVICES,
+    "tests/direct/test_order.py::test_pool_and_relu_under_vmap_and_shard_map*": _DEVICES,
+    "tests/direct/test_order.py::test_any_number_of_threads*": _THREADS,
+    "tests/direct/test_order.py::test_every_instruction_set*": _THREADS,
+}
+"""Patterns of test ids."""
+
+
+def ignored() -> dict[str, str]:
+    """Paths that are not collected, and why; what needs a package that is not here among them."""
+    missing = {
+        "hypothesis": "tests/direct/test_fuzz.py",
+        "flatbuffers": "tests/direct/test_jax_rules_export.py",
+    }
+    return IGNORED | {
+        path: f"needs {package}, which is not installed"
+        for package, path in missing.items()
+        if importlib.util.find_spec(package) is None
+    }
+
+
+def reason(test: str) -> str | None:
+    """Why a test is left out; None: it is not."""
+    return next((why for name, why in PATTERNS.items() if fnmatch.fnmatchcase(test, name)), None)

@@ -1,0 +1,72 @@
+"""Runs one program again and again with changing inputs; digests of all results. ``python -m experiments.gpu_check.recording``.
+
+The stage `sanitize` runs it with command buffers and without. With JAX_GPU_CHECK_TRACE=FOLDER a profile of the last
+rounds goes there.
+"""
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.gpu_check.child import emit
+from experiments.gpu_check.inputs import batch_input, kernel_values
+from jaxsparse import direct
+
+ROUNDS = 6
+TRACE = "JAX_GPU_CHECK_TRACE"
+
+
+def network(values, kernel, bias, x):
+    """Layers of all kinds; results and gradients."""
+
+    def chain(values, kernel, bias):
+        y = direct.conv(x.replace(values=values), kernel, bias, capacity=200, select="relu")
+        y = direct.max_pool(y, 2)
+        y = direct.conv(y, kernel, bias, density=0.3)
+        y = direct.add(direct.relu(y), direct.leaky_relu(y, 0.1))
+        y = direct.avg_pool(y, 2)
+        return (direct.global_avg_pool(y) ** 2).sum(), y
+
+    (loss, y), gradients = jax.value_and_grad(chain, argnums=(0, 1, 2), has_aux=True)(
+        values, kernel, bias
+    )
+    return loss, y, gradients
+
+
+def main() -> None:
+    """Emits one row: the digest of each round."""
+    x = batch_input("surface", 16, 4, 2)
+    kernel, bias = jnp.asarray(kernel_values((4, 4))), jnp.full((4,), 0.25, jnp.float32)
+    compiled = jax.jit(network).lower(x.values, kernel, bias, x).compile()
+    digests = []
+    folder = os.environ.get(TRACE)
+    trace = jax.profiler.trace(folder) if folder else contextlib.nullcontext()
+    with trace:
+        for number in range(ROUNDS):
+            # New arrays every time: a recorded program has to follow its arguments.
+            values = x.values * np.float32(1 + number % 3)
+            results = jax.block_until_ready(compiled(values, kernel + np.float32(number), bias, x))
+            digest = hashlib.sha256()
+            for leaf in jax.tree.leaves(results):
+                digest.update(np.asarray(leaf).tobytes())
+            digests.append(digest.hexdigest())
+    text = compiled.as_text()
+    if folder:
+        Path(folder, "compiled.txt").write_text(text)
+    emit(
+        {
+            "row": "recording",
+            "section": "recording",
+            "digests": digests,
+            "targets": text.count('custom_call_target="jaxsparse_'),
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()
