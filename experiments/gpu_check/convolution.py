@@ -68,6 +68,12 @@ def grid(resolutions: tuple[int, ...] = (256, 128, 64, 32, 16)) -> Iterator[Work
         yield Work(Group(passes, channels, resolution), batch, every)
 
 
+def rehearsal() -> Iterator[Work]:
+    """Every path, tiny."""
+    for passes, batch in (("forward", 1), ("forward+backward", 2)):
+        yield Work(Group(passes, (1, 2), 8), batch, tuple(cases(("uniform",), (0.3,), SELECTIONS)))
+
+
 def name(work: Work, case: Case) -> str:
     """The name of a row."""
     return (

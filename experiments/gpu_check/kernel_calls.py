@@ -105,7 +105,9 @@ def _windows(keys: np.ndarray, resolution: int, capacity: int) -> np.ndarray:
     z, y, x = np.unravel_index(keys, (resolution,) * 3)
     flat = (z // 2 * half + y // 2) * half + x // 2
     result = np.full((*keys.shape[:2], capacity), half**3, np.int32)
-    for row, into in zip(flat.reshape(-1, keys.shape[-1]), result.reshape(-1, capacity), strict=True):
+    for row, into in zip(
+        flat.reshape(-1, keys.shape[-1]), result.reshape(-1, capacity), strict=True
+    ):
         found = np.unique(row)
         into[: len(found)] = found
     return result

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -73,8 +74,11 @@ def _without_none(call: KernelCall) -> Callable[..., Any]:
     return run
 
 
-def launches(call: KernelCall, folder: Any) -> Row:
-    """How many kernels one call starts, by a profile; without command buffers (the caller's XLA_FLAGS)."""
+def launches(call: KernelCall, folder: Path, label: str) -> Row:
+    """How many kernels one call starts, by a profile; without command buffers (the caller's XLA_FLAGS).
+
+    What a call of the driver clears or copies counts, too.
+    """
     from experiments.gpu_check.profile import profiled
 
     repeats = 10
@@ -88,13 +92,10 @@ def launches(call: KernelCall, folder: Any) -> Row:
             for name, (number, seconds) in sorted(found.items())
         }
         row = {"calls": sum(part["calls"] for part in parts.values()), "why": "", "parts": parts}
-    keys = call.operands[0]
-    assert keys is not None
     return {
-        "row": f"launches {call.name} {'x'.join(map(str, keys.shape))}",
+        "row": f"launches {call.name} {label}",
         "section": "launches",
         "kernel": call.name,
-        "lists": keys.shape,
         **row,
     }
 

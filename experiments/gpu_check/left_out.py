@@ -15,11 +15,21 @@ _CPU_SIZES = "about the sizes of the CPU's workspaces"
 
 PATTERNS = {
     "tests/direct/test_sharding.py::*": _DEVICES,
+    "tests/direct/test_batch_norm.py::test_a_batch_over_devices_*": _DEVICES,
+    "tests/direct/test_batch_norm.py::test_axis_name_inside_shard_map*": _DEVICES,
+    "tests/direct/test_batch_norm.py::test_without_an_axis_name_*": _DEVICES,
+    "tests/direct/test_entry_values.py::test_dropout_of_a_sharded_batch_*": _DEVICES,
+    "tests/direct/test_jax_rules_export.py::test_several_devices_*": _DEVICES,
+    "tests/direct/test_jax_rules_kit.py::test_automatic_partitioning*": _DEVICES,
+    "tests/direct/test_jax_rules_kit.py::test_explicit_mesh*": _DEVICES,
+    "tests/direct/test_jax_rules_kit.py::test_shard_map*": _DEVICES,
     "tests/direct/test_order.py::test_shard_map*": _DEVICES,
     "tests/direct/test_order.py::test_automatically_sharded_jit*": _DEVICES,
     "tests/direct/test_order.py::test_pool_and_relu_under_vmap_and_shard_map*": _DEVICES,
+    "tests/direct/test_regressions.py::test_largest_duplicate_where_only_the_values_*": _DEVICES,
     "tests/direct/test_order.py::test_any_number_of_threads*": _THREADS,
     "tests/direct/test_order.py::test_every_instruction_set*": _THREADS,
+    "tests/direct/test_memory.py::test_narrow_types_*": _CPU_SIZES,
 }
 """Patterns of test ids."""
 

@@ -15,7 +15,9 @@ TOOLS = ("memcheck", "racecheck")
 FOUND = 86
 """The exit status that compute-sanitizer is asked for when it finds something."""
 DUMP = ROOT / "build/gpu-check-dump"
-_NO_TOOL = re.compile(r"Device not supported|Unable to find injection|No supported device|error 999")
+_NO_TOOL = re.compile(
+    r"Device not supported|Unable to find injection|No supported device|error 999"
+)
 _SUMMARY = re.compile(r"(?:ERROR|RACECHECK) SUMMARY: .*")
 FLAGS = {
     "without": "--xla_gpu_enable_command_buffer=",
@@ -31,7 +33,7 @@ def run(stage: Stage) -> Verdict:
     details: dict[str, Any] = {}
     bad, missing = [], []
     for tool, command in sanitizers(stage.options).items():
-        if command is None:
+        if shutil.which(command.arguments[0]) is None:
             details[tool] = "not run: compute-sanitizer was not found"
             missing.append(tool)
             continue
@@ -53,9 +55,10 @@ def run(stage: Stage) -> Verdict:
     return (stage.incomplete if missing else stage.passed)(why, **details)
 
 
-def sanitizers(options: Options) -> dict[str, Command | None]:
-    """The command of each tool; None where there is no compute-sanitizer."""
-    program = environment.tool("compute-sanitizer", "bin", "compute-sanitizer")
+def sanitizers(options: Options) -> dict[str, Command]:
+    """The command of each tool."""
+    name = "compute-sanitizer"
+    program = environment.tool(name, "bin", name) or name
     every = [environment.interpreter(), "-m", "experiments.gpu_check.every_kernel"]
     variables = {
         "JAX_PLATFORMS": options.platforms,
@@ -68,7 +71,7 @@ def sanitizers(options: Options) -> dict[str, Command | None]:
         return {tool: Command(every, variables) for tool in TOOLS}
     # Ours only: the name of every kernel of ours has the namespace in it.
     return {
-        tool: program and Command(
+        tool: Command(
             [program, "--tool", tool, f"--error-exitcode={FOUND}", "--kernel-regex", "kns=jaxsparse",
              "--print-limit=20", *every],
             variables,

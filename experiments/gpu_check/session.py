@@ -82,9 +82,7 @@ def _core(item) -> bool:
 
 def pytest_configure(config):
     """Begins."""
-    share = Share(
-        os.environ[SHARE], float(os.environ[DEADLINE]), Path(os.environ[RECORD])
-    )
+    share = Share(os.environ[SHARE], float(os.environ[DEADLINE]), Path(os.environ[RECORD]))
     config.pluginmanager.register(share, "gpu-check-share")
 
 

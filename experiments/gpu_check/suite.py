@@ -63,7 +63,15 @@ def commands(options: Options, deadline: float) -> list[Command]:
     paths = options.only or PATHS
     return [
         Command(
-            [*pytest, "-p", "no:cacheprovider", "--durations=0", "--durations-min=5", *ignored, *paths],
+            [
+                *pytest,
+                "-p",
+                "no:cacheprovider",
+                "--durations=0",
+                "--durations-min=5",
+                *ignored,
+                *paths,
+            ],
             {
                 "JAX_PLATFORMS": options.platforms,
                 "JAXSPARSE_GPU": "1" if options.platform == "cuda" else "0",

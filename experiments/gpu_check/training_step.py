@@ -65,6 +65,13 @@ def measure(
     }
 
 
+def compile_only(resolution: int, batch: int, *, sparse: bool, hidden: int = 1024) -> None:
+    """Compiles the step, for the compilation cache."""
+    model, x, labels = _problem(resolution, batch, sparse, hidden)
+    step, state = _step(model)
+    step.lower(state, x, labels, jnp.int32(0)).compile()
+
+
 def _problem(resolution: int, batch: int, sparse: bool, hidden: int) -> tuple[Any, Any, Any]:
     model = models.OctNet3(
         (resolution,) * 3,
@@ -86,10 +93,10 @@ def _step(model: models.OctNet3) -> tuple[Any, Any]:
 
     def step(state: Any, x: Any, labels: Any, number: Any) -> tuple[Any, Any]:
         model, optimizer = nnx.merge(graph, state)
-        rngs = nnx.Rngs(dropout=jax.random.fold_in(jax.random.key(0), number))
+        key = jax.random.fold_in(jax.random.key(0), number)
 
         def loss(model: Any) -> jax.Array:
-            logits = model(x, rngs=rngs)
+            logits = model(x, rngs=nnx.Rngs(dropout=key))
             return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
         value, gradients = nnx.value_and_grad(loss)(model)
