@@ -163,6 +163,19 @@ cuda-emulation: $(TEST_VENV)/.installed ## Run all CUDA kernels on the CPU, emul
 	$(TEST_VENV)/bin/python $(PYTEST) tests/cuda $(PYTEST_ARGS)
 	$(TEST_VENV)/bin/python $(PYTEST) -p tests.emulated_session $(EMULATED_TESTS) $(PYTEST_ARGS)
 
+# ---- On a GPU ------------------------------------------------------------------------------------------------------------
+# With the Python that is named and what is installed in it: no environment is made, nothing is downloaded (docs/gpu-check.md).
+GPU_PYTHON ?= python3
+GPU_STAGES := build test sanitize bench-direct
+GPU_ARGS ?=
+
+.PHONY: gpu-check $(GPU_STAGES:%=gpu-check-%)
+gpu-check: ## On a machine with a GPU: build, test, sanitise, benchmark; results go to $OUT or experiments/results/gpu
+	$(GPU_PYTHON) -m experiments.gpu_check all $(GPU_ARGS)
+
+$(GPU_STAGES:%=gpu-check-%): gpu-check-%:
+	$(GPU_PYTHON) -m experiments.gpu_check $* $(GPU_ARGS)
+
 # ---- The Python module under sanitizers ------------------------------------------------------------------------------------
 # A second environment that borrows the packages of the test environment through a path file (path files inside a borrowed
 # folder are not read, so its editable install stays out) and holds a module built with ASan and UBSan.
@@ -191,6 +204,7 @@ docs: $(TEST_VENV)/.installed ## Write the generated parts of README and docs ag
 	mv build/arguments.md docs/arguments.md
 	$(TEST_VENV)/bin/python -m experiments benchmark direct --report
 	$(TEST_VENV)/bin/python -m experiments table configs/tables/mnist.yaml --report
+	$(TEST_VENV)/bin/python -m experiments.gpu_check report
 
 docs-check: ## Fail where a generated part of README or docs is not current
 	before=$$(git status --porcelain -- README.md docs; git diff -- README.md docs)

@@ -191,9 +191,9 @@ def _steps(sizes: tuple[int, ...], options: Options) -> Iterator[Job]:
 def step_jobs(resolution: int, batch: int, sparse: bool, options: Options) -> list[Job]:
     """First fills the compilation cache, then measures."""
     kind = "sparse" if sparse else "dense"
-    arguments = {"resolution": resolution, "batch": batch, "sparse": sparse}
+    arguments: dict[str, Any] = {"resolution": resolution, "batch": batch, "sparse": sparse}
     if options.quick:
-        arguments["hidden"] = 8
+        arguments["quick"] = True
     label = f"step-{resolution}-{kind}-{batch}"
     row = f"step {resolution}^3 {kind} batch {batch}"
     return [

@@ -73,15 +73,15 @@ def memory(resolution: int, batch: int, channels: int) -> Iterator[Row]:
 
 
 def step(
-    resolution: int, batch: int, sparse: bool, hidden: int = 1024, compile_only: bool = False
+    resolution: int, batch: int, sparse: bool, quick: bool = False, compile_only: bool = False
 ) -> Iterator[Row]:
     """A training step; ``compile_only`` fills the compilation cache, where its limits are not the row's."""
     from experiments.gpu_check import training_step
 
     if compile_only:
-        training_step.compile_only(resolution, batch, sparse=sparse, hidden=hidden)
+        training_step.compile_only(resolution, batch, sparse=sparse, quick=quick)
     else:
-        yield training_step.measure(resolution, batch, sparse=sparse, hidden=hidden)
+        yield training_step.measure(resolution, batch, sparse=sparse, quick=quick)
 
 
 JOBS: dict[str, Callable[..., Iterator[Row]]] = {

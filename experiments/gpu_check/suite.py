@@ -75,6 +75,8 @@ def commands(options: Options, deadline: float) -> list[Command]:
             {
                 "JAX_PLATFORMS": options.platforms,
                 "JAXSPARSE_GPU": "1" if options.platform == "cuda" else "0",
+                # XLA's own convolutions and products are what tests compare with: no TF32.
+                "JAX_DEFAULT_MATMUL_PRECISION": "highest",
                 # Several processes share the GPU's memory.
                 "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
                 # Plugins that happen to be installed there have no part in this.

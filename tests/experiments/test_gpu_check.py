@@ -1,0 +1,298 @@
+"""The check on a GPU, rehearsed on the CPU with tiny sizes."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import xla_kernels
+from experiments.gpu_check import bench, build, clock, job, left_out, report, session
+from experiments.gpu_check.__main__ import main
+from experiments.gpu_check.child import MARK, Command, run
+from experiments.gpu_check.criteria import NOT_MEASURED, judge
+from experiments.gpu_check.inputs import batch_keys
+from experiments.gpu_check.kernel_calls import every_kernel
+from experiments.gpu_check.options import Options
+from experiments.gpu_check.results import Results
+from experiments.gpu_check.sanitize import evidence
+
+ROOT = Path(__file__).parents[2]
+REHEARSAL = Options(platform="cpu", quick=True)
+
+
+def test_it_imports_nothing_of_the_runner():
+    """On a machine that has jax, flax, optax, numpy and pytest."""
+    code = """
+    import importlib, pkgutil, sys
+    absent = "pydantic yaml grain orbax pooch rich sklearn matplotlib torch ray hypothesis flatbuffers".split()
+    sys.modules |= dict.fromkeys(absent)
+    import experiments.gpu_check as package
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+    import tests.conftest, tests.cuda.common
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_kernel_is_called_and_moves_what_it_reads_and_writes():
+    calls = every_kernel(4, 2, 3)
+    assert {xla_kernels.PREFIX + call.name for call in calls} == set(xla_kernels.targets())
+    moved = {call.name: call.bytes_moved() for call in calls}
+    entries = 2 * 3 * 16
+    assert moved["relu"] == entries * (4 + 4) + entries * (4 + 4 + 4) + 4 * 2 * 3
+    assert moved["gather_dense"] == 3 * 4 * entries  # not the whole volume
+    assert moved["to_dense"] == 8 * entries + 4 * 2 * 3 * 64
+
+
+def test_batch_elements_are_mirror_images():
+    keys = batch_keys("surface", 8, 2, 9)
+    assert keys.shape == (9, 2, 64) and (np.diff(keys) > 0).all()
+    assert len({keys[b].tobytes() for b in range(8)}) == 8
+    np.testing.assert_array_equal(keys[8], keys[0])
+    z, y, x = np.unravel_index(keys[0, 0], (8,) * 3)
+    mirrored = np.ravel_multi_index((7 - z, y, x), (8,) * 3)
+    np.testing.assert_array_equal(np.sort(mirrored), keys[1, 0])
+
+
+def test_a_loop_repeats_its_function_and_gives_its_arguments_back():
+    def function(x, y):
+        return {"sum": x + y}
+
+    arguments = clock.Arguments(jnp.arange(3.0), jnp.ones(3))
+    loop = clock.Loop(function, arguments, 5)
+    for _ in range(2):
+        np.testing.assert_array_equal(loop()["sum"], [1, 2, 3])
+    np.testing.assert_array_equal(arguments.values[0], [0, 1, 2])
+
+
+def test_work_outside_of_the_loop_is_noticed():
+    call = '  %c = f32[2] custom-call(%x), custom_call_target="jaxsparse_direct_relu"\n'
+    inside = f"%body (p: f32[2]) -> f32[2] {{\n{call}}}\n"
+    entry = "ENTRY %main (x: f32[2]) -> f32[2] {{\n{0}  %w = f32[2] while(%x), body=%body\n}}\n"
+    assert not clock.moved_out(inside + entry.format(""))
+    assert clock.moved_out(entry.format(call))
+
+
+def test_a_loop_stays_a_loop():
+    """Of a kernel of ours: once for the whole program would be no measurement."""
+    relu = next(call for call in every_kernel(4, 1, 2) if call.name == "relu")
+    run_many = clock.repeated(lambda *x: relu.run(*x), 100)
+    operands = tuple(map(jnp.asarray, relu.operands))
+    empty = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(relu.run, *operands))
+    text = jax.jit(run_many, donate_argnums=(0, 1)).lower(operands, empty).compile().as_text()
+    assert " while(" in text and not clock.moved_out(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "rows"),
+    [
+        ("conv", {"part": "headline", "quick": True}, 4),
+        ("memory", {"resolution": 8, "batch": 2, "channels": 2}, 1),
+        ("step", {"resolution": 16, "batch": 2, "sparse": True, "quick": True}, 1),
+        ("step", {"resolution": 16, "batch": 2, "sparse": False, "quick": True}, 1),
+    ],
+)
+def test_jobs(name, arguments, rows):
+    found = list(job.rows(name, **arguments))
+    assert len({row["row"] for row in found}) == len(found) == rows
+    assert json.loads(json.dumps(found)) == json.loads(json.dumps(found))
+    for row in found:
+        if name == "conv":
+            assert row["ratio"] == pytest.approx(
+                row["dense"][row["fastest_dense"]]["median"] / row["jaxsparse"]["median"]
+            )
+            assert not row["failed"] and len(row["dense"]) == 4
+        elif name == "step":
+            assert row["seconds_per_sample"] == row["seconds"] / 2 > 0
+
+
+def test_the_benchmark_in_processes(tmp_path, monkeypatch, capsys):
+    """The machine, and kernels: what they emit is saved as it comes; the page has no figure of a CPU."""
+    monkeypatch.setenv("OUT", str(tmp_path))
+    monkeypatch.setattr(bench, "middle_jobs", lambda options, bandwidth: [])
+    only = ("--only", "machine")
+    assert main(["bench-direct", "--platform", "cpu", "--quick", *only]) == 0
+    results = Results(tmp_path / "check.json")
+    assert {row["row"] for row in results.rows} == {"machine", "copy bandwidth"}
+    assert results.stages["bench-direct"]["verdict"] == "passed"
+    assert report.NOT_RUN in (tmp_path / "gpu.md").read_text()
+    assert "job machine" in (tmp_path / "bench-direct.log").read_text()
+    assert "[bench-direct] passed" in capsys.readouterr().out
+
+
+def test_a_stage_that_fails_is_the_exit_status(tmp_path, monkeypatch):
+    monkeypatch.setenv("OUT", str(tmp_path))
+    monkeypatch.setattr(build, "commands", lambda options: [Command([sys.executable, "-c", "1/0"])])
+    assert main(["build", "--platform", "cpu"]) == 1
+    stage = Results(tmp_path / "check.json").stages["build"]
+    assert stage["verdict"] == "failed" and "ZeroDivisionError" in stage["output"]
+
+
+@pytest.mark.parametrize("platform", ["cuda", "cpu"])
+def test_a_dry_run_names_every_command(platform, capsys):
+    assert main(["all", "--dry-run", "--platform", platform]) == 0
+    text = capsys.readouterr().out
+    for part in ("JAXSPARSE_CUDA", "pytest", "recording", "memory", "headline", "kernels", "grid"):
+        assert part in text
+    assert ("racecheck" in text) == (platform == "cuda")
+
+
+def test_without_scikit_build_core_cmake_builds_in_place(monkeypatch):
+    find = build.importlib.util.find_spec
+    monkeypatch.setattr(
+        build.importlib.util, "find_spec", lambda n: None if n == "scikit_build_core" else find(n)
+    )
+    commands = [str(command) for command in build.commands(Options())]
+    assert any("cmake -S xla_kernels" in c and "JAXSPARSE_CUDA=ON" in c for c in commands)
+    assert not any("pip install" in c for c in commands)
+
+
+def test_a_child_is_stopped_in_time_with_all_that_it_started(tmp_path):
+    code = f"""
+import subprocess, sys
+print('{MARK}' + '{{"row": 1}}', flush=True)
+print('working', flush=True)
+subprocess.run([sys.executable, "-c", "import time; time.sleep(60)"])
+"""
+    rows = []
+    begin = time.time()
+    outcome = run(
+        Command([sys.executable, "-c", code], {"A": "b"}),
+        cwd=tmp_path,
+        log=tmp_path / "log",
+        seconds=1.5,
+        on_row=rows.append,
+    )
+    assert time.time() - begin < 30
+    assert outcome.timed_out and not outcome.ok and rows == [{"row": 1}]
+    assert "working" in (tmp_path / "log").read_text()
+
+
+SUITE = """
+import os, pathlib, time
+def test_good(): pass
+def test_bad(): assert 0, "no good"
+def test_dies(): os.abort()
+def test_after(): pass
+def test_slow(): time.sleep(float(os.environ["NAP"]))
+def test_too_late(): pass
+"""
+
+
+def test_a_share_of_the_suite_goes_on_behind_a_death_and_stops_in_time(tmp_path):
+    (tmp_path / "test_it.py").write_text(SUITE)
+    record = tmp_path / "record"
+
+    def share(deadline, nap):
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", session.__name__, "--rootdir=.", "."],
+            cwd=tmp_path,
+            env={
+                **os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                session.SHARE: "1/1", session.RECORD: str(record), "NAP": str(nap),
+                session.DEADLINE: str(time.time() + deadline),
+            },
+            capture_output=True,
+        ).returncode  # fmt: skip
+
+    assert share(60, 0) < 0
+    assert share(4, 5) == 0
+    found = {name.split("::")[1]: what for name, (what, _) in session.outcomes([record]).items()}
+    assert found == {
+        "test_good": "done",
+        "test_bad": "failed",
+        "test_dies": "started",
+        "test_after": "done",
+        "test_slow": "done",
+        "test_too_late": "not run",
+    }
+
+
+def test_what_is_left_out_exists():
+    """Every pattern names a test that is there."""
+    for pattern in left_out.PATTERNS:
+        path, name = pattern.split("::")
+        assert name == "*" or f"def {name.rstrip('*')}" in (ROOT / path).read_text(), pattern
+        assert left_out.reason(pattern.replace("*", "x"))
+    assert left_out.reason("tests/direct/test_relu.py::test_relu") is None
+    assert all((ROOT / path).exists() for path in left_out.IGNORED)
+
+
+def test_handlers_in_command_buffers_are_told_from_those_beside():
+    call = '  %c = f32[2] custom-call(), custom_call_target="jaxsparse_direct_relu"\n'
+    hlo = f"%command_buffer.1 (p: f32[2]) -> f32[2] {{\n{call}}}\n\nENTRY %main () -> f32[2] {{\n{{}}}}\n"
+    found = evidence({"compiled.txt": hlo.format("")})
+    assert (found["handlers_inside"], found["handlers_outside"]) == (1, 0)
+    found = evidence({"compiled.txt": hlo.format(call)})
+    assert (found["handlers_inside"], found["handlers_outside"]) == (1, 1)
+    thunks = "000: kCommandBuffer\n  000: kCustomCall\n  001: kKernel\n001: kCustomCall\n"
+    found = evidence({"a.txt": thunks, "compiled.txt": hlo.format("")})
+    assert (found["handlers_inside"], found["handlers_outside"]) == (1, 1)
+    plain = "ENTRY %main () -> f32[2] {\n" + call + "}\n"
+    assert evidence({"compiled.txt": plain})["handlers_outside"] == 0  # shows nothing
+
+
+def conv_row(**values):
+    timing = {"median": 1e-3}
+    row = {
+        "section": "convolution", "platform": "cuda", "date": "2026", "passes": "forward",
+        "in_channels": 1, "out_channels": 8, "resolution": 256, "batch": 1, "points": "uniform",
+        "filter_density": 0.1, "selection": "without", "jaxsparse": timing,
+        "dense": {"NDHWC TF32": {"median": 0.02}}, "fastest_dense": "NDHWC TF32", "ratio": 20.0,
+        "ratio_to_float32": 30.0, "bytes_held": 1, "dense_bytes": 100, "workspace_bytes": 5,
+    } | values  # fmt: skip
+    return {"row": f"conv {sorted(values.items())}", **row}
+
+
+def test_judgement(tmp_path):
+    results = Results(tmp_path / "check.json")
+    assert [verdict.ok for verdict in judge(results)] == [None] * 10
+    step = {"section": "training step", "platform": "cuda", "date": "", "resolution": 256}
+    rows = [
+        conv_row(),
+        conv_row(selection="with", ratio=6.9),
+        conv_row(in_channels=8, points="surface", resolution=64, ratio=1.1),
+        conv_row(in_channels=8, points="surface", resolution=128, ratio=0.9),
+        {**step, "row": "s", "sparse": True, "batch": 32, "seconds": 0.032,
+         "seconds_per_sample": 1e-3, "peak": 32e6, "peak_per_sample": 1e6},
+        {**step, "row": "d", "sparse": False, "batch": 20, "seconds": 0.4,
+         "seconds_per_sample": 2e-2, "peak": 380e6, "peak_per_sample": 19e6},
+    ]  # fmt: skip
+    for row in rows:
+        results.put(row)
+    verdicts = judge(results)
+    assert [v.ok for v in verdicts] == [True, False, False, None, True, False, *[None] * 4]
+    assert verdicts[4].measured.startswith("20.0 ") and "1/19.0" in verdicts[5].measured
+    page = report.page(results)
+    assert "| 6.9" in page and NOT_MEASURED in page and report.NOT_RUN not in page
+
+
+def test_results_are_merged_by_date(tmp_path):
+    old, new = Results(tmp_path / "a.json"), Results(tmp_path / "b.json")
+    for results, date in ((old, "2026-01-01"), (new, "2026-01-02")):
+        results.put({"row": "x", "section": "machine", "date": date})
+        results.stages["build"] = {"date": date}
+        results.save()
+    merged = Results(tmp_path / "b.json")
+    merged.merge(Results(tmp_path / "a.json"))
+    assert merged.rows[0]["date"] == merged.stages["build"]["date"] == "2026-01-02"
+    old.merge(new)
+    assert old.rows == new.rows and old.stages == new.stages
+
+
+def test_the_largest_dense_batch_is_what_the_memory_holds():
+    row = {"limit": 130e9, "compiled_bytes": 20e9, "batch": 4}
+    assert bench.largest_batch([row]) == 24
+    assert bench.largest_batch([{**row, "compiled_bytes": 1e9}]) == bench.SPARSE_BATCH
+    assert bench.largest_batch([]) == 0
