@@ -132,4 +132,6 @@ def run(
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
     return Outcome(status, stopped.is_set(), time.time() - begin, "".join(tail)[-keep:])

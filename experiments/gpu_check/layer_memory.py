@@ -66,7 +66,7 @@ def _inputs(resolution: int, batch: int, channels: int) -> tuple[Any, Any, Any]:
     def keys() -> jax.Array:
         rows = jnp.arange(resolution**2, dtype=jnp.int32) * resolution
         drawn = jax.random.bits(jax.random.key(1), size, jnp.uint16) % jnp.uint16(resolution)
-        return rows + drawn.astype(jnp.int32)
+        return rows[None, None] + drawn.astype(jnp.int32)
 
     values = jax.random.normal(jax.random.key(2), size)
     nnz = jnp.full(size[:2], resolution**2, jnp.int32)
