@@ -22,7 +22,7 @@ _SUMMARY = re.compile(r"(?:ERROR|RACECHECK) SUMMARY: .*")
 FLAGS = {
     "without": "--xla_gpu_enable_command_buffer=",
     "with": (
-        "--xla_gpu_enable_command_buffer=FUSION,CUSTOM_CALL --xla_gpu_graph_min_graph_size=1 "
+        "--xla_gpu_enable_command_buffer=+CUSTOM_CALL --xla_gpu_graph_min_graph_size=1 "
         f"--xla_enable_command_buffers_during_profiling=true --xla_dump_to={DUMP} --xla_dump_hlo_as_text"
     ),
 }
