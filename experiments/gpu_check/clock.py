@@ -2,7 +2,8 @@
 
 A call of a compiled function costs tens of microseconds of Python and of the runtime, more than a small kernel takes. So what is
 timed is a loop that is compiled with its body: one dispatch for ``count`` calls, which is how a layer is called within a
-program. Starting kernels is part of it, Python is not. The arguments and the result of one round go through an optimisation barrier
+program. Starting kernels is part of it, Python is not. (XLA records no loop into a command buffer by default, so each kernel is started
+by itself, in either contestant.) The arguments and the result of one round go through an optimisation barrier
 together before the next: a round depends on the one before, XLA can neither merge rounds nor move the work out of the loop (the
 compiled text is looked at for that), and no extra kernel runs. Arguments and result are donated and come back, so that they stay where
 they are: nothing is copied into the loop. The number of rounds is a constant, so that the host does not wait for the device to decide
@@ -84,7 +85,7 @@ def _compiled(function: Callable[..., Any], arguments: Any, result: Any, count: 
     if key not in _CACHE:
         loop = jax.jit(repeated(function, count), donate_argnums=(0, 1))
         compiled = loop.lower(arguments, result).compile()
-        if moved_out(compiled.as_text()):
+        if moved_out(compiled.as_text() or ""):
             raise RuntimeError("XLA moved the work out of the loop: there is nothing to time")
         _CACHE[key] = compiled
     return _CACHE[key]

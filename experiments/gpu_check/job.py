@@ -26,8 +26,13 @@ def machine(copied: int) -> Iterator[Row]:
     yield kernels.copy_bandwidth(copied)
 
 
-def conv(part: str, known_in: str = "", quick: bool = False) -> Iterator[Row]:
-    """A part of the grid: ``"headline"`` or ``"grid"``; rows in the result file ``known_in`` are not measured again."""
+def conv(
+    part: str, known_in: str = "", quick: bool = False, recorded: bool = False
+) -> Iterator[Row]:
+    """A part of the grid: ``"headline"`` or ``"grid"``; rows in the result file ``known_in`` are not measured again.
+
+    ``recorded``: XLA_FLAGS say that loops are command buffers; these rows are a section of their own.
+    """
     import dataclasses
 
     from experiments.gpu_check import clock, convolution
@@ -35,10 +40,13 @@ def conv(part: str, known_in: str = "", quick: bool = False) -> Iterator[Row]:
     known = {row["row"] for row in Results(Path(known_in)).rows} if known_in else set()
     works = convolution.rehearsal() if quick else getattr(convolution, part)()
     for work in works:
-        wanted = tuple(c for c in work.cases if convolution.name(work, c) not in known)
-        if wanted:
-            yield from convolution.measure(dataclasses.replace(work, cases=wanted))
-            clock.forget()
+        how = "recorded " if recorded else ""
+        wanted = tuple(c for c in work.cases if how + convolution.name(work, c) not in known)
+        if not wanted:
+            continue
+        for row in convolution.measure(dataclasses.replace(work, cases=wanted)):
+            yield row | {"row": how + row["row"], "section": how + row["section"]}
+        clock.forget()
 
 
 def kernels(

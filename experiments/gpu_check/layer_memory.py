@@ -1,5 +1,6 @@
 """Table 1 with measured memory: a convolution, forward and backward, in a process of its own."""
 
+import functools
 import math
 from typing import Any
 
@@ -19,7 +20,7 @@ def measure(resolution: int, batch: int = BATCH, channels: int = DEPTH) -> Row:
     arguments = _inputs(resolution, batch, channels)
     x, kernel, _ = arguments
     compiled = jax.jit(_layer, static_argnums=3).lower(*arguments, resolution**2).compile()
-    shapes = jax.eval_shape(lambda *a: _layer(*a, resolution**2), *arguments)
+    shapes = jax.eval_shape(functools.partial(_layer, capacity=resolution**2), *arguments)
     arrays = sum(map(_bytes, jax.tree.leaves((arguments, shapes))))
     workspace = direct.conv_workspace(x, kernel, capacity=resolution**2)
     promised = arrays + max(workspace)

@@ -55,7 +55,7 @@ def main() -> None:
             for leaf in jax.tree.leaves(results):
                 digest.update(np.asarray(leaf).tobytes())
             digests.append(digest.hexdigest())
-    text = compiled.as_text()
+    text = compiled.as_text() or ""
     if folder:
         Path(folder, "compiled.txt").write_text(text)
     emit(

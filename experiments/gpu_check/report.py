@@ -48,7 +48,11 @@ def page(results: Results) -> str:
         _stages(results),
         "## What was asked\n\nRatios are to the fastest of cuDNN's convolutions through XLA: NDHWC and NCDHW, with "
         f"TF32 and without.\n\n{_criteria(results)}",
-        _convolution(results.of("convolution")),
+        _convolution("Convolution, 3^3, density 1/r", results.of("convolution")),
+        _convolution(
+            "The same in a command buffer, which XLA does not do with loops by itself",
+            results.of("recorded convolution"),
+        ),
         _steps(results.of("training step")),
         _memory(results.of("table 1")),
         _kernels(results),
@@ -87,7 +91,7 @@ def _criteria(results: Results) -> str:
     return _table("", ["asked", "measured", "reached"], lines)
 
 
-def _convolution(rows: list[Row]) -> str:
+def _convolution(title: str, rows: list[Row]) -> str:
     rows = sorted(
         rows,
         key=lambda r: (
@@ -106,7 +110,7 @@ def _convolution(rows: list[Row]) -> str:
         "pass", "channels", "r", "batch", "voxels", "filter", "selection", "times dense", "times float32 dense", "ms",
         "fastest dense", "dense ms", "bytes held, of dense", "workspace MiB",
     ]  # fmt: skip
-    return _table("Convolution, 3^3, density 1/r", head, lines)
+    return _table(title, head, lines)
 
 
 def _dense_time(row: Row) -> str:

@@ -157,9 +157,9 @@ def evidence(texts: dict[str, str]) -> dict[str, Any]:
     """
     inside = outside = buffers = 0
     excerpt: list[str] = []
-    thunks = {name: text for name, text in texts.items() if "kCommandBuffer" in text}
+    thunks = [text for name, text in texts.items() if "thunk" in name and "kCommandBuffer" in text]
     if thunks:
-        for line in max(thunks.values(), key=len).splitlines():
+        for line in max(thunks, key=len).splitlines():
             excerpt.append(line[:200])
             buffers += "kCommandBuffer" in line
             if "kCustomCall" in line:

@@ -35,6 +35,7 @@ def measure(
     lowered = step.lower(state, x, labels, jnp.int32(0))
     compiled = lowered.compile()
     analysis = compiled.memory_analysis()
+    state, loss = jax.block_until_ready(compiled(state, x, labels, jnp.int32(0)))
     begin = time.perf_counter()
     for number in range(2):
         state, loss = compiled(state, x, labels, jnp.int32(number))

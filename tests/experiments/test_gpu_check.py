@@ -247,7 +247,7 @@ def test_handlers_in_command_buffers_are_told_from_those_beside():
     found = evidence({"compiled.txt": f"{buffer}{entry}{call}}}"})
     assert (found["handlers_inside"], found["handlers_outside"]) == (1, 1)
     thunks = "000: kCommandBuffer\n  000: kCustomCall\n  001: kKernel\n001: kCustomCall\n"
-    found = evidence({"a.txt": thunks, "compiled.txt": f"{buffer}{entry}}}"})
+    found = evidence({"thunk_sequence.txt": thunks, "compiled.txt": f"{buffer}{entry}}}"})
     assert (found["handlers_inside"], found["handlers_outside"]) == (1, 1)
     assert evidence({"compiled.txt": f"{entry}{call}}}"})["handlers_outside"] == 0  # shows nothing
 
