@@ -30,11 +30,13 @@ FOLDER = "build/gpu-check"
 
 def run(stage: Stage) -> Verdict:
     """Runs all commands; the first that fails ends it."""
+    said = ""
     for command in commands(stage.options):
         outcome = stage.run(command)
         if not outcome.ok:
             return stage.failed(f"{command.arguments[:4]} {outcome.describe()}", outcome.output)
-    return stage.passed(outcome.output.strip().splitlines()[-1])
+        said = outcome.output.strip()
+    return stage.passed(said.splitlines()[-1])
 
 
 def commands(options: Options) -> list[Command]:

@@ -67,9 +67,9 @@ class Loop:
         )
         return self._result
 
-    def per_call(self, timing: Timing) -> dict[str, float]:
+    def per_call(self, timing: Timing) -> dict[str, Any]:
         """A timing of the loop as one of the function: seconds."""
-        values = dataclasses.asdict(timing)
+        values: dict[str, Any] = dataclasses.asdict(timing)
         for key in ("median", "best"):
             values[key] /= self.count
         return values | {"calls_a_sample": self.count}
