@@ -43,6 +43,18 @@ class Arguments:
 
     def __init__(self, *values: Any):
         self.values = values
+        self._result: Any = None
+
+    def result(self, shapes: Any) -> Any:
+        """What loops write their result to: the last one, or zeros. Loops of the same shapes share it, too."""
+        described = jax.tree.map(lambda x: (x.shape, x.dtype), (self._result, shapes))
+        if self._result is None or described[0] != described[1]:
+            self._result = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        return self._result
+
+    def take_back(self, values: Any, result: Any) -> None:
+        """After a call."""
+        self.values, self._result = values, result
 
 
 class Loop:
@@ -55,17 +67,17 @@ class Loop:
     def __init__(self, function: Callable[..., Any], arguments: Arguments, count: int):
         self.count = count
         self._arguments = arguments
-        shapes = jax.eval_shape(function, *arguments.values)
-        self._result = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-        self._compiled = _compiled(function, arguments.values, self._result, count)
+        self._shapes = jax.eval_shape(function, *arguments.values)
+        self._compiled = _compiled(function, arguments.values, self._shapes, count)
 
     def __call__(self) -> Any:
         """Runs it and waits."""
         holder = self._arguments
-        holder.values, self._result = jax.block_until_ready(
-            self._compiled(holder.values, self._result)
+        values, result = jax.block_until_ready(
+            self._compiled(holder.values, holder.result(self._shapes))
         )
-        return self._result
+        holder.take_back(values, result)
+        return result
 
     def per_call(self, timing: Timing) -> dict[str, Any]:
         """A timing of the loop as one of the function: seconds."""

@@ -64,9 +64,10 @@ def every_kernel(
     windows = _windows(keys, resolution, capacity)
     counts = rng.integers(1, 5, size=windows.shape, dtype=np.int32)
     source = rng.permuted(np.broadcast_to(np.arange(capacity, dtype=np.int32), keys.shape), axis=-1)
-    dense = np.zeros((batch, channels, volume), np.float32)
-    np.put_along_axis(dense, keys.astype(np.int64), x, axis=-1)
-    dense = np.ascontiguousarray(np.moveaxis(dense, 1, -1)).reshape(batch, *shape, channels)
+    dense = np.zeros((batch, volume, channels), np.float32)
+    for b, c in np.ndindex(batch, channels):
+        dense[b, keys[b, c], c] = x[b, c]
+    dense = dense.reshape(batch, *shape, channels)
     k = _kernels
     return [
         KernelCall(k.conv, k.Convolve(geometry, capacity, 0), (keys, x, kernel, None, None)),
