@@ -30,8 +30,7 @@ class Share:
         self.number, self.of = map(int, share.split("/"))
         self.deadline = deadline
         self.record = record
-        lines = record.read_text().splitlines() if record.exists() else []
-        self.known = {json.loads(line)["test"] for line in lines}
+        self.known = {test for test, what in outcomes([record]).items() if what[0] != "not run"}
 
     def write(self, test: str, outcome: str, why: str = "") -> None:
         with self.record.open("a") as file:
@@ -50,6 +49,8 @@ class Share:
                 chosen.append(item)
         # The comparison of CPU and GPU first, then what is marked as the core.
         chosen.sort(key=lambda item: (not item.nodeid.startswith("tests/cuda/"), not _core(item)))
+        for item in chosen:  # until it is: a process may end before
+            self.write(item.nodeid, "not run", "the process ended before")
         config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
         items[:] = chosen
 

@@ -67,6 +67,7 @@ def commands(options: Options, deadline: float) -> list[Command]:
                 *pytest,
                 "-p",
                 "no:cacheprovider",
+                "--continue-on-collection-errors",
                 "--durations=0",
                 "--durations-min=5",
                 *ignored,
