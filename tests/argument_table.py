@@ -1,6 +1,7 @@
 """Every argument of every public function, each class of odd value once: what happens.
 
-Here those of `jaxsparse.direct`; `argument_layers.py` has the rows of `jaxsparse.nn`, `jaxsparse.models`, `xla_kernels`.
+Here those of `jaxsparse.direct`; `argument_layers.py` has the rows of `jaxsparse.nn`, `jaxsparse.models`, `xla_kernels`,
+`argument_optim.py` those of `jaxsparse.optim`.
 
 The rows are run by `tests/direct/test_errors.py`; `docs/arguments.md` is written from them:
 
@@ -19,6 +20,7 @@ from jaxsparse.direct import SparseTensor
 from tests.argument_kit import KIT
 from tests.argument_kit_layers import KIT_LAYERS
 from tests.argument_layers import LAYERS
+from tests.argument_optim import OPTIM
 from tests.argument_rows import (
     CAPACITY,
     CONTAINER,
@@ -54,7 +56,7 @@ Written from `tests/argument_table.py` and `tests/argument_layers.py`, every row
 Shapes and dtypes are checked always, inside `jit` at trace time; contents (keys, coordinates, counts) outside `jit` only.
 An error names the function, the argument, what came and what was expected; a part of it is quoted here. In every row the
 other arguments are good ones: a container of 4 x 5 voxels, 2 channels and capacity 3, a kernel `[3, 3, 2, 4]`. Names without
-a module are those of `jaxsparse.direct`; `nn` and `models` are of `jaxsparse`.
+a module are those of `jaxsparse.direct`; `nn`, `models` and `optim` are of `jaxsparse`.
 """
 
 # --- the functions -----------------------------------------------------------------------------------------------
@@ -306,7 +308,7 @@ TO_BCOO = section("SparseTensor.to_bcoo", method("to_bcoo"), {}, *BAD_SELF)
 
 TABLE: list[Row] = [
     *CONV, *CONV_WORKSPACE, *MAX_POOL, *RELU, *KIT, *FROM_DENSE, *FROM_COORDS, *FROM_BCOO, *FROM_ENTRIES, *VALIDATE, *TO_DENSE,
-    *TO_BCOO, *LAYERS, *KIT_LAYERS,
+    *TO_BCOO, *LAYERS, *KIT_LAYERS, *OPTIM,
 ]  # fmt: skip
 
 

@@ -85,6 +85,37 @@ def number(
     return found
 
 
+def traceable_number(
+    function: str, argument: str, value: Any, *, low: float = -math.inf, high: float = math.inf
+) -> Any:
+    """As :func:`number`, or a scalar JAX array, which is handed back: of a traced one only shape and dtype are known."""
+    if not isinstance(value, jax.Array):
+        return number(function, argument, value, low=low, high=high)
+    _real_scalar(function, argument, value, jnp.floating, jnp.integer)
+    if not isinstance(value, jax.core.Tracer):
+        number(function, argument, value.item(), low=low, high=high)
+    return value
+
+
+def traceable_integer(function: str, argument: str, value: Any, *, minimum: int) -> Any:
+    """As :func:`integer`, or a scalar JAX array of integers, which is handed back."""
+    if not isinstance(value, jax.Array):
+        return integer(function, argument, value, minimum=minimum)
+    if not jnp.issubdtype(value.dtype, jnp.integer):
+        raise TypeError(expected(function, argument, "an integer", value.dtype))
+    _real_scalar(function, argument, value, jnp.integer)
+    if not isinstance(value, jax.core.Tracer):
+        integer(function, argument, value.item(), minimum=minimum)
+    return value
+
+
+def _real_scalar(function: str, argument: str, value: jax.Array, *kinds: Any) -> None:
+    if not any(jnp.issubdtype(value.dtype, kind) for kind in kinds):
+        raise TypeError(expected(function, argument, "a number", f"dtype {value.dtype}"))
+    if value.ndim:
+        raise ValueError(expected(function, argument, "a scalar", f"shape {value.shape}"))
+
+
 def is_sequence(value: Any) -> bool:
     """A list, tuple or one-dimensional NumPy array."""
     return isinstance(value, Sequence) or (isinstance(value, np.ndarray) and value.ndim == 1)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxsparse._core.checks import expected, number
+from jaxsparse._core.checks import array, expected, shape, traceable_number
 
 NAME = "adaptive_density_decay"
 
@@ -59,8 +59,8 @@ def adaptive_density_decay(
 
     Raises:
       ValueError: a number is out of range; ``params`` or ``density`` is missing at the update; a density is neither a
-        scalar nor of shape ``[out]``.
-      TypeError: not a number.
+        scalar nor of shape ``[out]``, a mask not of the parameter's shape.
+      TypeError: not a number; a mask is not bool.
 
     Source: ILA-SCNN, section 3.5, Eq. 4; ``gain_over``, ``gain_under`` and ``offset`` are its b1, b2 and o.
 
@@ -82,9 +82,12 @@ def adaptive_density_decay(
     gain_over = _checked("gain_over", gain_over)
     gain_under = _checked("gain_under", gain_under)
     momentum = _checked("momentum", momentum, high=1)
-    if isinstance(momentum, float) and momentum == 1:
+    if not isinstance(momentum, jax.core.Tracer) and float(momentum) == 1:
         raise ValueError(expected(NAME, "momentum", "less than 1", momentum))
     bound = jax.tree.map(lambda b: _checked("bound", b, high=1), bound)
+    if not jax.tree.leaves(bound):
+        wording = "a density, or a tree with one for at least one parameter"
+        raise ValueError(expected(NAME, "bound", wording, bound))
 
     def init(params: Any) -> AdaptiveDensityDecayState:
         return AdaptiveDensityDecayState(
@@ -122,7 +125,7 @@ def adaptive_density_decay(
                 return u
             of_channels = b.reshape((1,) * (w.ndim - b.ndim) + b.shape)
             pull = (scale * (w.astype(b.dtype) + of_channels)).astype(u.dtype)
-            alive = masks.at(path)
+            alive = _mask(path, masks.at(path), w)
             return u + (pull if alive is None else jnp.where(alive, pull, jnp.zeros_like(pull)))
 
         bias = jax.tree_util.tree_map_with_path(new_bias, state.bias)
@@ -150,15 +153,24 @@ def _without_variables(path: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _of_channels(path: tuple[Any, ...], density: Any, bias: jax.Array) -> jax.Array:
-    density = jnp.asarray(density, bias.dtype)
+    where = f"density{jax.tree_util.keystr(path)}"
+    density = array(NAME, where, density).astype(bias.dtype)
     if density.ndim and density.shape != bias.shape:
-        where = f"density{jax.tree_util.keystr(path)}"
         wording = f"a scalar or of shape {bias.shape}, a number for each output channel"
         raise ValueError(expected(NAME, where, wording, f"shape {density.shape}"))
     return jnp.broadcast_to(density, bias.shape)
 
 
+def _mask(path: tuple[Any, ...], mask: Any, weight: jax.Array) -> jax.Array | None:
+    if mask is None:
+        return None
+    where = f"mask{jax.tree_util.keystr(path)}"
+    mask = array(NAME, where, mask)
+    if mask.dtype != jnp.bool_:
+        raise TypeError(expected(NAME, where, "of dtype bool", mask.dtype))
+    shape(NAME, where, mask, weight.shape, "the parameter's")
+    return mask
+
+
 def _checked(argument: str, value: Any, high: float = float("inf")) -> Any:
-    if isinstance(value, jax.Array):  # perhaps traced
-        return value
-    return number(NAME, argument, value, low=0, high=high)
+    return traceable_number(NAME, argument, value, low=0, high=high)

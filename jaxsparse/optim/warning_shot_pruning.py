@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxsparse._core.checks import expected, integer, number
+from jaxsparse._core.checks import expected, traceable_integer, traceable_number
 
 T = TypeVar("T")
 
@@ -44,7 +44,8 @@ def warning_shot_pruning(
       every: updates from one screening to the next, at least 1; may be traced.
 
     Raises:
-      ValueError: ``threshold`` is negative or not finite, ``every`` is less than 1.
+      ValueError: ``threshold`` is negative or not finite, ``every`` is less than 1, either is an array that is no scalar;
+        ``params`` is missing at the update.
       TypeError: either is no number, ``every`` no integer.
 
     Source: ILA-SCNN, section 3.6.
@@ -65,12 +66,8 @@ def warning_shot_pruning(
       Array([ True, False], dtype=bool)
     """
     name = "warning_shot_pruning"
-    if not isinstance(threshold, jax.Array):
-        threshold = number(name, "threshold", threshold, low=0)
-    if not isinstance(every, jax.Array):
-        every = integer(name, "every", every, minimum=1)
-    elif not jnp.issubdtype(every.dtype, jnp.integer):
-        raise TypeError(expected(name, "every", "an integer", every.dtype))
+    threshold = traceable_number(name, "threshold", threshold, low=0)
+    every = traceable_integer(name, "every", every, minimum=1)
 
     def init(params: Any) -> WarningShotPruningState:
         return WarningShotPruningState(

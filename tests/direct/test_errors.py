@@ -11,7 +11,7 @@ from flax import nnx
 
 import jaxsparse
 import xla_kernels
-from jaxsparse import direct, models, nn
+from jaxsparse import direct, models, nn, optim
 from jaxsparse.direct import SparseTensor
 from tests.argument_rows import Refused, container
 from tests.argument_table import TABLE, page
@@ -28,6 +28,8 @@ SPEAKERS = {
     "models.OctNet3.activations": ("OctNet3",),
     "models.OctNet3.head": ("OctNet3", "to_dense"),
     "models.octnet3_24": ("octnet3_24", "OctNet3"),
+    "optim.warning_shot_pruning.update": ("warning_shot_pruning",),
+    "optim.adaptive_density_decay.update": ("adaptive_density_decay",),
 }
 
 
@@ -61,13 +63,15 @@ def public_functions():
             if name == "validate":
                 parameters = {"keys", "values", "nnz", "spatial_shape"}
             yield f"SparseTensor.{name}", parameters
-    for module, prefix in ((nn, "nn."), (models, "models.")):
+    for module, prefix in ((nn, "nn."), (models, "models."), (optim, "optim.")):
         for name in module.__all__:
             public = getattr(module, name)
             if inspect.isfunction(public):
                 yield prefix + name, set(inspect.signature(public).parameters)
                 continue
             if not callable(public) or dataclasses.is_dataclass(public):  # data
+                continue
+            if issubclass(public, tuple):  # the state of a transformation
                 continue
             if issubclass(public, nnx.Variable):  # flax's own but for its name
                 assert "__init__" not in vars(public)
