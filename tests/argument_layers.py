@@ -17,7 +17,9 @@ from tests.argument_rows import (
     Defined,
     Late,
     Row,
+    container,
     f32,
+    i32,
     roomy,
     section,
     type_error,
@@ -180,6 +182,14 @@ REPORT = section(
     NO_MODULE,
     ("inputs", "none", {}, Defined("what is known without running", lambda table: table.rows[0].entries is None)),
 )  # fmt: skip
+COMPACT = section(
+    "nn.compact",
+    lambda model, inputs=(): nn.compact(model, *inputs),
+    {"model": LAYER},
+    NO_MODULE,
+    ("inputs", "none", {}, Defined("every layer is judged by its own mask", lambda layer: layer.kernel.shape == (3, 3, 2, 4))),
+    ("inputs", "other channels than the model's", Late(lambda: (container(keys=i32([[[3]]]), values=f32(1, 1, 1), nnz=i32([[1]])),)), value_error("in = 1, the channels of x")),
+)  # fmt: skip
 DENSITIES = section(
     "nn.densities",
     nn.densities,
@@ -311,5 +321,5 @@ WORKSPACE_BYTES = section(
 
 LAYERS: list[Row] = [
     *DIRECT_CONV, *CALL_DIRECT_CONV, *SET_VIEW, *MAX_POOL, *RELU, *TO_DENSE, *variables("Density"),
-    *variables("PruningMask"), *CALIBRATE, *REPORT, *DENSITIES, *SET_MASKS, *OCTNET3, *CALL_OCTNET3, *ACTIVATIONS, *HEAD, *OCTNET3_24, *WORKSPACE_BYTES,
+    *variables("PruningMask"), *CALIBRATE, *REPORT, *COMPACT, *DENSITIES, *SET_MASKS, *OCTNET3, *CALL_OCTNET3, *ACTIVATIONS, *HEAD, *OCTNET3_24, *WORKSPACE_BYTES,
 ]  # fmt: skip

@@ -6,6 +6,7 @@ arrays, so that one model definition serves a sparse network and its dense twin.
 
 from jaxsparse.nn.batch_norm import BatchNorm
 from jaxsparse.nn.calibrate import calibrate
+from jaxsparse.nn.compact import compact
 from jaxsparse.nn.densities import densities
 from jaxsparse.nn.direct_conv import DirectConv
 from jaxsparse.nn.dropout import Dropout
@@ -28,6 +29,7 @@ __all__ = [
     "add",
     "avg_pool",
     "calibrate",
+    "compact",
     "concat",
     "densities",
     "global_avg_pool",

@@ -14,6 +14,7 @@ from jaxsparse._core import capacity as capacities
 from jaxsparse._core import checks, windows
 from jaxsparse._core.entries import SELECT
 from jaxsparse.direct.tensor import check_tensor
+from jaxsparse.nn.channels import place_channels, take_channels
 from jaxsparse.nn.observe import notify
 from jaxsparse.nn.variables import Density, PruningMask
 
@@ -137,6 +138,9 @@ class DirectConv(nnx.Module):
         self.select = select
         self.dtype = dtype
         self.param_dtype = param_dtype
+        # What `compact` left of the kernel: which channels of x it reads, which of the outputs it makes. None: all.
+        self.channels_read: tuple[int, ...] | None = None
+        self.channels_made: tuple[int, ...] | None = None
         self.use_running_average = False  # the name that nnx's train() and eval() set
 
     def __call__(self, x: direct.SparseTensor) -> direct.SparseTensor:
@@ -156,6 +160,12 @@ class DirectConv(nnx.Module):
             what = f"{checks.kind(x)}; direct.SparseTensor.from_dense(x, density=...) makes one"
             raise TypeError(checks.expected("DirectConv", "x", "a direct.SparseTensor", what))
         check_tensor("DirectConv", "x", x)
+        given = x
+        if self.channels_read is not None:
+            if x.channels != self.in_features:
+                wording = f"of {self.in_features} channels"
+                raise ValueError(checks.expected("DirectConv", "x", wording, x.channels))
+            x = take_channels(x, self.channels_read)
         kernel = self.kernel[...]
         bias = self.bias[...] if self.bias is not None else None
         floats = [x.values, kernel] if bias is None else [x.values, kernel, bias]
@@ -175,8 +185,9 @@ class DirectConv(nnx.Module):
         if not self.use_running_average and y.nnz.shape[0]:  # an empty batch tells nothing
             share = y.nnz.astype(jnp.float32) / math.prod(y.spatial_shape)
             self.density[...] = jnp.mean(share, axis=0)
-        notify(self, y)
-        return y
+        if self.channels_made is not None:
+            y = place_channels(y, self.channels_made, self.out_features)
+        return notify(self, given, y)
 
     def set_view(self, use_running_average: bool | None = None):
         """Class method used by ``nnx.view``.

@@ -8,8 +8,10 @@ from typing import Any
 from jaxsparse import direct
 
 Observer = Callable[[Any, direct.SparseTensor], None]
+Replacer = Callable[[Any, direct.SparseTensor, direct.SparseTensor], direct.SparseTensor]
 
 _observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
+_replacer: ContextVar[Replacer | None] = ContextVar("replacer", default=None)
 
 
 @contextmanager
@@ -25,8 +27,21 @@ def observing(observer: Observer) -> Iterator[None]:
         _observer.reset(token)
 
 
-def notify(layer: Any, output: direct.SparseTensor) -> None:
-    """Tells the observer, if there is one, what a layer returns."""
-    observer = _observer.get()
+@contextmanager
+def replacing(replacer: Replacer) -> Iterator[None]:
+    """Has every sparse layer that runs in a ``with`` block return ``replacer(layer, input, output)``."""
+    token = _replacer.set(replacer)
+    try:
+        yield
+    finally:
+        _replacer.reset(token)
+
+
+def notify(layer: Any, x: direct.SparseTensor, output: direct.SparseTensor) -> direct.SparseTensor:
+    """Tells the observer, if there is one, what a layer returns; what the layer shall return."""
+    replacer, observer = _replacer.get(), _observer.get()
+    if replacer is not None:
+        output = replacer(layer, x, output)
     if observer is not None:
         observer(layer, output)
+    return output
