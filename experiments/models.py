@@ -1,13 +1,8 @@
-"""Models and optimisers from their configurations."""
+"""Models from their configurations."""
 
-from typing import Any
-
-import jax
-import jax.numpy as jnp
-import optax
 from flax import nnx
 
-from experiments.config import ModelConfig, OctNet3ImageConfig, OptimizerConfig
+from experiments.config import ModelConfig, OctNet3ImageConfig
 from experiments.data import Dataset
 from experiments.errors import ConfigError
 from jaxsparse import models
@@ -29,6 +24,7 @@ def build_model(config: ModelConfig, dataset: Dataset, *, seed: int) -> models.O
         "hidden": config.hidden,
         "dropout": config.dropout,
         "sparse": config.sparse,
+        "dtype": config.dtype,
         "kernel_init": getattr(nnx.initializers, config.kernel_init)(),
         "rngs": nnx.Rngs(params=seed),
     }
@@ -46,26 +42,3 @@ def build_model(config: ModelConfig, dataset: Dataset, *, seed: int) -> models.O
         return models.OctNet3(shape, dataset.classes, densities=densities, **options)
     except ValueError as error:
         raise ConfigError(f"model: {error}") from error
-
-
-def build_optimizer(config: OptimizerConfig, *, total_steps: int) -> optax.GradientTransformation:
-    """The Optax transformation that a configuration names, for a run of so many updates."""
-    rate: optax.ScalarOrSchedule = config.learning_rate
-    if config.schedule == "cosine":
-        rate = _cosine(config.learning_rate, total_steps)
-    match config.kind:
-        case "adagrad":
-            return optax.adagrad(rate, initial_accumulator_value=config.initial_accumulator)
-        case "adam":
-            return optax.adam(rate)
-        case "sgd":
-            return optax.sgd(rate, momentum=config.momentum or None)
-
-
-def _cosine(learning_rate: float, total_steps: int) -> optax.Schedule:
-    # optax.cosine_decay_schedule mixes integers and floats, which strict promotion of dtypes forbids.
-    def schedule(count: Any) -> jax.Array:
-        done = jnp.minimum(jnp.asarray(count, jnp.float32) / total_steps, 1.0)
-        return learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * done))
-
-    return schedule

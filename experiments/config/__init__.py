@@ -1,15 +1,18 @@
 """Typed configurations: one YAML file an experiment, ``key=value`` to override."""
 
-from experiments.config.load import load_config
+from experiments.config.load import completed, load_config
 from experiments.config.schema import (
     DataConfig,
     DigitsConfig,
+    DistributedConfig,
     ExperimentConfig,
     MnistConfig,
     ModelConfig,
     OctNet3Config,
     OctNet3ImageConfig,
     OptimizerConfig,
+    PruningConfig,
+    RegularizerConfig,
     SolidKind,
     SolidsConfig,
     TrainConfig,
@@ -18,14 +21,18 @@ from experiments.config.schema import (
 __all__ = [
     "DataConfig",
     "DigitsConfig",
+    "DistributedConfig",
     "ExperimentConfig",
     "MnistConfig",
     "ModelConfig",
     "OctNet3Config",
     "OctNet3ImageConfig",
     "OptimizerConfig",
+    "PruningConfig",
+    "RegularizerConfig",
     "SolidKind",
     "SolidsConfig",
     "TrainConfig",
+    "completed",
     "load_config",
 ]

@@ -55,6 +55,17 @@ def validate(values: dict[str, Any], source: str) -> ExperimentConfig:
         raise ConfigError(f"{source}: {error}") from error
 
 
+def completed(values: dict[str, Any]) -> dict[str, Any]:
+    """A configuration as it was once written, with the keys that have come since, at their defaults.
+
+    What is no valid configuration any more comes back as it is.
+    """
+    try:
+        return validate(values, "").model_dump(mode="json")
+    except ConfigError:
+        return values
+
+
 def apply_override(values: dict[str, Any], override: str) -> None:
     """Sets one ``key=value`` in nested dictionaries; whether the key exists is the validation's business."""
     key, equals, text = override.partition("=")

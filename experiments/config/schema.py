@@ -85,6 +85,8 @@ class OctNet3Section(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     kernel_init: Literal["lecun_normal", "he_normal", "glorot_uniform"] = "lecun_normal"
     """How kernels are drawn; biases start at 0."""
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    """Of activations and of the computation; parameters and the optimiser's state stay float32. Left out: float32."""
 
 
 class OctNet3Config(OctNet3Section):
@@ -131,12 +133,60 @@ class OptimizerConfig(Section):
 
     kind: Literal["adagrad", "adam", "sgd"] = "adagrad"
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.01
-    schedule: Literal["constant", "cosine"] = "constant"
-    """cosine: the learning rate falls to 0 over the run; its length can then not change when it is resumed."""
+    schedule: Literal["constant", "cosine", "exponential", "piecewise"] = "constant"
+    """cosine: the learning rate falls to 0 over the run; its length can then not change when it is resumed. exponential:
+    it falls to decay_rate of itself every epoch. piecewise: it is multiplied by one of factors at each of boundaries."""
+    warmup_epochs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """The learning rate rises to the schedule's over so many epochs."""
+    decay_rate: Share = 0.9
+    """Of the exponential schedule: what is left of the learning rate after an epoch."""
+    boundaries: tuple[Scale, ...] = ()
+    """Of the piecewise schedule: epochs, ascending."""
+    factors: tuple[Scale, ...] = ()
+    """Of the piecewise schedule: a factor for each of boundaries."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Of sgd."""
+    nesterov: bool = False
+    """Of sgd: Nesterov's momentum."""
     initial_accumulator: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
     """Of adagrad: what the sums of squared gradients start from."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "OptimizerConfig":
+        if (self.schedule == "piecewise") != bool(self.boundaries):
+            raise ValueError("boundaries and factors belong to schedule piecewise, and to it alone")
+        if len(self.boundaries) != len(self.factors):
+            raise ValueError("factors must be as many as boundaries")
+        if list(self.boundaries) != sorted(set(self.boundaries)):
+            raise ValueError("boundaries must ascend")
+        if self.nesterov and (self.kind != "sgd" or not self.momentum):
+            raise ValueError("nesterov is for sgd with a momentum")
+        return self
+
+
+class PruningConfig(Section):
+    """One-warning-shot pruning of the sparse convolutions' kernels (jaxsparse.optim.warning_shot_pruning)."""
+
+    threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """A weight below it at two screenings in a row is removed for good."""
+    every: Positive | None = None
+    """Updates from one screening to the next; an epoch if left out."""
+
+
+class RegularizerConfig(Section):
+    """Weight decay that follows the layers' densities (jaxsparse.optim.adaptive_density_decay)."""
+
+    scale: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """The lambda of the paper's Fig. 6."""
+    bound: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The density to stay below; left out: each layer's own density bound."""
+    offset: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    gain_over: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    gain_under: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Of the bias b of Eq. 4."""
+    per: Literal["layer", "channel"] = "layer"
+    """Whether a layer's output channels share a density, or each has its own."""
 
 
 class TrainConfig(Section):
@@ -150,6 +200,25 @@ class TrainConfig(Section):
     checkpoint_every: Positive | None = None
     """Steps between two checkpoints; once an epoch if left out."""
     keep_checkpoints: Positive = 2
+    devices: Positive | Literal["all"] = 1
+    """Devices of each process over which a batch is spread."""
+    tensorboard: bool = False
+    """Writes the metrics to the run's folder tensorboard, too."""
+
+
+class DistributedConfig(Section):
+    """One of several processes that train together (jax.distributed): the same for all but process_id."""
+
+    coordinator_address: Annotated[str, Field(pattern=r"^\S+:\d+$")]
+    """host:port of process 0, which listens there."""
+    num_processes: Positive
+    process_id: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _in_range(self) -> "DistributedConfig":
+        if self.process_id >= self.num_processes:
+            raise ValueError("process_id must be less than num_processes")
+        return self
 
 
 class ExperimentConfig(Section):
@@ -160,4 +229,7 @@ class ExperimentConfig(Section):
     data: DataConfig
     model: ModelConfig = OctNet3ImageConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
+    pruning: PruningConfig | None = None
+    regularizer: RegularizerConfig | None = None
     train: TrainConfig = TrainConfig()
+    distributed: DistributedConfig | None = None

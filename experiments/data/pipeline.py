@@ -9,6 +9,9 @@ import numpy as np
 from experiments.data.dataset import Split
 from experiments.errors import ConfigError
 
+WHOLE = (0, 1)
+"""The part of a batch that the only process takes."""
+
 
 class Batch(TypedDict):
     """One step's input.
@@ -30,25 +33,32 @@ def check_batch_size(split: Split, batch_size: int) -> None:
         )
 
 
-def train_batches(split: Split, batch_size: int, seed: int) -> grain.DatasetIterator[Batch]:
+def train_batches(
+    split: Split, batch_size: int, seed: int, part: tuple[int, int] = WHOLE
+) -> grain.DatasetIterator[Batch]:
     """An endless iterator, every epoch in its own order; the rest that does not fill a batch is left out.
 
+    ``part`` is ``(number, count)``: this process's share of the rows of every batch, which has ``batch_size`` in all.
     Its position is ``get_state()``, a small JSON-like value, and ``set_state`` goes back to it exactly.
     """
     # Indices are shuffled and batched, so that a batch is one NumPy gather instead of a Python call an image.
     indices = grain.MapDataset.range(len(split)).shuffle(seed=seed)
     batches = indices.batch(batch_size, drop_remainder=True).repeat()
-    gathered = batches.map(lambda index: _gather(split, index, batch_size))
+    gathered = batches.map(lambda index: _gather(split, index, batch_size, part))
     return iter(gathered.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
 
 
-def eval_batches(split: Split, batch_size: int) -> Iterator[Batch]:
+def eval_batches(split: Split, batch_size: int, part: tuple[int, int] = WHOLE) -> Iterator[Batch]:
     """Every image once, in order; the last batch is filled up with empty images of weight 0."""
     for start in range(0, len(split), batch_size):
-        yield _gather(split, np.arange(start, min(start + batch_size, len(split))), batch_size)
+        index = np.arange(start, min(start + batch_size, len(split)))
+        yield _gather(split, index, batch_size, part)
 
 
-def _gather(split: Split, index: np.ndarray, size: int) -> Batch:
+def _gather(split: Split, index: np.ndarray, size: int, part: tuple[int, int]) -> Batch:
+    number, count = part
+    size //= count
+    index = index[number * size : (number + 1) * size]
     fill = size - len(index)
     image, label = split.gather(index)
     return {

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from experiments.config import completed
 from experiments.table.spec import Run
 from experiments.train.run_folder import write_whole
 
@@ -42,7 +43,7 @@ def _read(path: Path, run: Run) -> dict[str, Any] | None:
     if not path.exists():
         return None
     result = json.loads(path.read_text(encoding="utf-8"))
-    same = _portable(result["config"]) == _portable(run.config.model_dump(mode="json"))
+    same = _portable(completed(result["config"])) == _portable(run.config.model_dump(mode="json"))
     return result if same else None
 
 
@@ -54,4 +55,6 @@ def _portable(config: dict[str, Any]) -> dict[str, Any]:
         for key, value in config["train"].items()
         if key in ("epochs", "batch_size", "test_batch_size")
     }
-    return {**config, "data": data, "train": train}
+    # Devices and processes change rounding, as another machine would.
+    kept = {key: value for key, value in config.items() if key != "distributed"}
+    return {**kept, "data": data, "train": train}

@@ -22,7 +22,7 @@ class Aggregate:
         self._pending.append(metrics)
 
     def take(self) -> dict[str, Any]:
-        """Waits for what was added, returns its weighted mean (``peak``: the maximum) and forgets it."""
+        """Waits for what was added, returns its weighted mean (``peak``: the maximum, ``live``: the last) and forgets it."""
         batches = jax.device_get(self._pending)
         self._pending = []
         weight = np.array([batch["weight"] for batch in batches], np.float64)
@@ -35,12 +35,23 @@ class Aggregate:
             for key in ("stored", "found", "dropped")
         }
         layers["peak"] = np.max([batch["layers"]["peak"] for batch in batches], axis=0).tolist()
+        last = batches[-1].get("live")
+        live = (
+            {}
+            if last is None
+            else {"live": {key: int(last[key]) for key in sorted(last, key=_number)}}
+        )
         return {
             "loss": float(mean([batch["loss"] for batch in batches])),
             "accuracy": float(mean([batch["accuracy"] for batch in batches])),
             "weight": float(weight.sum()),
             "layers": layers,
+            **live,
         }
+
+
+def _number(name: str) -> int:
+    return int(name.removeprefix("conv"))
 
 
 def merge(parts: list[dict[str, Any]]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
 
+from experiments.config import completed
 from experiments.errors import UserError
 from experiments.train.step import State
 
@@ -76,7 +77,7 @@ class Checkpoints:
         if step is None:
             return None
         run = self._run(step)
-        before, now = _fixed(run["config"]), _fixed(config)
+        before, now = _fixed(completed(run["config"])), _fixed(config)
         changed = [key for key in now if before.get(key) != now[key]]
         if changed:
             raise UserError(f"cannot continue this run: {', '.join(changed)} changed since")
@@ -135,10 +136,11 @@ def _arrays(tree: Any) -> dict[str, str]:
 
 def _fixed(config: dict[str, Any]) -> dict[str, Any]:
     """What may not change between the parts of one run. Epochs and logging may, and so may the place of the data."""
-    fixed = copy.deepcopy({key: config.get(key) for key in ("seed", "data", "model", "optimizer")})
+    keys = ("seed", "data", "model", "optimizer", "pruning", "regularizer")
+    fixed = copy.deepcopy({key: config.get(key) for key in keys})
     if isinstance(fixed["data"], dict):
         fixed["data"].pop("root", None)
     fixed["train.batch_size"] = config["train"]["batch_size"]
-    if (fixed["optimizer"] or {}).get("schedule", "constant") != "constant":
+    if (fixed["optimizer"] or {}).get("schedule") == "cosine":
         fixed["train.epochs"] = config["train"]["epochs"]  # the learning rate depends on it
     return fixed

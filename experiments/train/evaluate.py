@@ -11,7 +11,8 @@ from experiments.config import ExperimentConfig
 from experiments.config.load import apply_override, validate
 from experiments.data import Batch, eval_batches, load_dataset
 from experiments.errors import UserError
-from experiments.models import build_model, build_optimizer
+from experiments.models import build_model
+from experiments.optimizers import build_optimizer
 from experiments.provenance import provenance
 from experiments.train.aggregate import Aggregate
 from experiments.train.checkpoint import Checkpoints
@@ -71,7 +72,8 @@ def load_trained(
         config = validate(values, source=str(folder))
         dataset = load_dataset(config.data)
         model = build_model(config.model, dataset, seed=config.seed)
-        optimizer = build_optimizer(config.optimizer, total_steps=1)  # for the state's structure
+        # For the state's structure.
+        optimizer = build_optimizer(config, model, total_steps=1, steps_per_epoch=1)
         compiled = make_steps(model, optimizer, config.seed)
         state = checkpoints.restore_state(step, compiled.state)
     return step, config, dataset, compiled, state
@@ -118,7 +120,7 @@ def evaluate(
         "images": len(part),
         "loss": metrics["loss"],
         "accuracy": metrics["accuracy"],
-        "layers": layer_rows(layers, metrics["layers"], rho),
+        "layers": layer_rows(layers, metrics, rho),
     }
     result = to_json(result)
     print_evaluation(console or Console(), result)

@@ -7,7 +7,7 @@ from typing import TypedDict
 import jax
 import jax.numpy as jnp
 
-from jaxsparse import direct
+from jaxsparse import direct, nn
 from jaxsparse.models import OctNet3
 from jaxsparse.models.octnet3 import Activation
 
@@ -21,12 +21,14 @@ class LayerInfo:
       spatial_shape: voxels a dimension.
       channels: number of channels.
       capacity: entries a channel may store; the whole volume in a dense network.
+      weights: of a sparse convolution's kernel; 0 for other layers.
     """
 
     name: str
     spatial_shape: tuple[int, ...]
     channels: int
     capacity: int
+    weights: int = 0
 
     @property
     def volume(self) -> int:
@@ -66,7 +68,24 @@ def describe_layers(model: OctNet3, image_shape: tuple[int, ...]) -> list[LayerI
         layers.extend(_describe(name, x) for name, x in model.activations(image).items())
 
     jax.eval_shape(trace, jax.ShapeDtypeStruct(image_shape, jnp.float32))
-    return layers
+    kernels = {name: conv.kernel.size for name, conv in sparse_convs(model).items()}
+    return [dataclasses.replace(info, weights=kernels.get(info.name, 0)) for info in layers]
+
+
+def sparse_convs(model: OctNet3) -> dict[str, nn.DirectConv]:
+    """The sparse convolutions by the names that their activations have."""
+    return {
+        f"conv{number}": conv
+        for number, conv in enumerate(model.convs, start=1)
+        if isinstance(conv, nn.DirectConv)
+    }
+
+
+def live_weights(model: OctNet3) -> dict[str, jax.Array]:
+    """How many weights of each sparse convolution the pruning mask leaves."""
+    return {
+        name: jnp.sum(conv.mask[...], dtype=jnp.int32) for name, conv in sparse_convs(model).items()
+    }
 
 
 def density_bounds(model: OctNet3, layers: list[LayerInfo]) -> list[float | None]:

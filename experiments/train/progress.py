@@ -63,15 +63,23 @@ class Display:
                     highlight=False,
                 )
             return
-        self._live.update(Group(self._progress, Text(self._densities(metrics["layers"]))))
+        texts = [Text(self._densities(metrics["layers"]))]
+        if "live" in metrics:
+            texts.append(Text(f"live weights {self._share(metrics['live'])}"))
+        self._live.update(Group(self._progress, *texts))
 
     def epoch(self, epoch: int, train: dict[str, Any], test: dict[str, Any]) -> None:
         """Leaves an epoch's line on the screen."""
         self._console.print(
             f"epoch {epoch:3d}  loss {train['loss']:.4f}  accuracy {train['accuracy']:.4f}  "
-            f"test accuracy {test['accuracy']:.4f}  {train['step_ms']:.1f} ms/step",
+            f"test accuracy {test['accuracy']:.4f}  {train['step_ms']:.1f} ms/step"
+            + (f"  live weights {self._share(test['live'])}" if "live" in test else ""),
             highlight=False,
         )
+
+    def _share(self, live: dict[str, int]) -> str:
+        weights = sum(info.weights for info in self._layers)
+        return f"{100 * sum(live.values()) / weights:.1f} %"
 
     def _densities(self, layers: dict[str, Any]) -> str:
         parts = zip(self._layers, layers["stored"], strict=True)

@@ -10,15 +10,18 @@ import optax
 from flax import nnx
 
 from experiments.data import Batch
-from experiments.train.layers import LayerStats, measure
-from jaxsparse import direct
+from experiments.optimizers import Optimizer
+from experiments.train.devices import Devices
+from experiments.train.layers import LayerStats, live_weights, measure
+from jaxsparse import direct, nn, optim
 from jaxsparse.models import OctNet3
 
 State = Any
 """All that training changes: parameters, masks, statistics, optimiser state. A pytree of arrays."""
 
 Metrics = dict[str, Any]
-"""loss, accuracy: means over the batch; weight: how many samples; layers: LayerStats."""
+"""loss, accuracy: means over the batch; weight: how many samples; layers: LayerStats; live: weights that are left, by
+layer, if the run prunes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,14 +43,15 @@ class Steps:
     trained: Callable[[State], OctNet3]
 
 
-def make_steps(model: OctNet3, optimizer: optax.GradientTransformation, seed: int) -> Steps:
+def make_steps(model: OctNet3, how: Optimizer, seed: int, devices: Devices | None = None) -> Steps:
     """Builds both steps. Dropout's key follows from ``seed`` and the step's number, so nothing else need be saved."""
-    graph, state = nnx.split((model, nnx.Optimizer(model, optimizer, wrt=nnx.Param)))
+    devices = devices or Devices()
+    graph, state = nnx.split((model, nnx.Optimizer(model, how.transform, wrt=nnx.Param)))
 
-    @jax.jit
     def test(state: State, batch: Batch) -> Metrics:
-        loss, metrics = _loss(trained(state), batch, None)
-        return {"loss": loss, **metrics}
+        model = trained(state)
+        loss, metrics = _loss(model, batch, None)
+        return {"loss": loss, **metrics, **live(model)}
 
     def train(state: State, batch: Batch) -> tuple[State, Metrics]:
         model, optimizer = nnx.merge(graph, state)
@@ -57,8 +61,11 @@ def make_steps(model: OctNet3, optimizer: optax.GradientTransformation, seed: in
             return _loss(model, batch, nnx.Rngs(dropout=key))
 
         (value, metrics), gradients = nnx.value_and_grad(loss, has_aux=True)(model)
-        optimizer.update(model, gradients)
-        return nnx.state((model, optimizer)), {"loss": value, **metrics}
+        _learn(how, model, optimizer, gradients)
+        return nnx.state((model, optimizer)), {"loss": value, **metrics, **live(model)}
+
+    def live(model: OctNet3) -> Metrics:
+        return {"live": live_weights(model)} if how.prunes else {}
 
     def trained(state: State) -> OctNet3:
         model, _ = nnx.merge(graph, state)
@@ -66,8 +73,26 @@ def make_steps(model: OctNet3, optimizer: optax.GradientTransformation, seed: in
         return model
 
     # The state of the initial model would be freed under it: the steps own a copy.
-    owned = jax.tree.map(jnp.copy, state)
-    return Steps(owned, jax.jit(train, donate_argnums=0), test, trained(state), trained)
+    owned = devices.put_state(jax.tree.map(jnp.copy, state))
+    return Steps(
+        owned,
+        devices.jit(train, donate_argnums=0),
+        devices.jit(test),
+        trained(state),
+        trained,
+    )
+
+
+def _learn(how: Optimizer, model: OctNet3, optimizer: nnx.Optimizer, gradients: Any) -> None:
+    """One update, and what follows from it for the layers."""
+    extra = {}
+    if how.density is not None:
+        # A removed weight is left alone, and with it what the optimiser remembers of it.
+        extra["density"] = nn.densities(model, per=how.density)
+        extra["mask"] = optim.pruning_mask(optimizer) if how.prunes else None
+    optimizer.update(model, gradients, **extra)
+    if how.prunes:
+        nn.set_masks(model, optim.pruning_mask(optimizer))
 
 
 def _loss(model: OctNet3, batch: Batch, rngs: nnx.Rngs | None) -> tuple[jax.Array, Metrics]:
@@ -77,7 +102,7 @@ def _loss(model: OctNet3, batch: Batch, rngs: nnx.Rngs | None) -> tuple[jax.Arra
         # Inside the step: the host hands over images, building the sparse input is part of the executable.
         x = direct.SparseTensor.from_dense(image, density=model.input_density, select="magnitude")
     activations = model.activations(x)
-    logits = model.head(activations[list(activations)[-1]], rngs=rngs)
+    logits = model.head(activations[list(activations)[-1]], rngs=rngs).astype(jnp.float32)
     total = jnp.maximum(weight.sum(), 1.0)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, label)
     right = (jnp.argmax(logits, axis=-1) == label).astype(jnp.float32)

@@ -9,15 +9,16 @@ from experiments.train.layers import LayerInfo
 
 
 def layer_rows(
-    layers: list[LayerInfo], stats: dict[str, Any], rho: list[float | None]
+    layers: list[LayerInfo], metrics: dict[str, Any], rho: list[float | None]
 ) -> list[dict]:
     """One JSON-like row a layer: what it stored over the test set against what it may store.
 
     Args:
       layers: of ``describe_layers``.
-      stats: ``LayerStats`` over the test set, as plain numbers.
+      metrics: of ``run_test``: ``layers`` and, of a run that prunes, ``live``.
       rho: the configured density of each layer, ``None`` where there is none.
     """
+    stats, live = metrics["layers"], metrics.get("live", {})
     return [
         {
             "layer": info.name,
@@ -32,6 +33,11 @@ def layer_rows(
             "dropped": stats["dropped"][index],
             "within_bound": stats["stored"][index] <= info.bound * (1 + 1e-6)
             and stats["peak"][index] <= info.capacity,
+            **(
+                {"live_weights": live[info.name], "weights": info.weights}
+                if info.name in live
+                else {}
+            ),
         }
         for index, info in enumerate(layers)
     ]
@@ -42,6 +48,9 @@ def _print_layers(console: Console, result: dict[str, Any]) -> None:
     table.add_column("layer")
     for title in ("size", "entries", "bound", "density", "found", "dropped", "ok"):
         table.add_column(title, justify="right")
+    pruned = any("live_weights" in row for row in result["layers"])
+    if pruned:
+        table.add_column("live weights", justify="right")
     for row in result["layers"]:
         volume = 1
         for extent in row["spatial_shape"]:
@@ -55,6 +64,11 @@ def _print_layers(console: Console, result: dict[str, Any]) -> None:
             f"{row['found']:.4f}",
             f"{row['dropped']:.1f}",
             "yes" if row["within_bound"] else "NO",
+            *(
+                [f"{row['live_weights']}/{row['weights']}" if "weights" in row else ""]
+                if pruned
+                else []
+            ),
         )
     console.print(table)
     console.print(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,18 @@ from rich.console import Console
 from experiments.config import ExperimentConfig
 from experiments.data import Dataset, check_batch_size, eval_batches, load_dataset, train_batches
 from experiments.errors import UserError
-from experiments.models import build_model, build_optimizer
+from experiments.models import build_model
+from experiments.optimizers import build_optimizer
 from experiments.provenance import provenance
 from experiments.train.aggregate import Aggregate, merge
 from experiments.train.checkpoint import Checkpoints
 from experiments.train.clock import StepClock
+from experiments.train.devices import Devices, find_devices
 from experiments.train.evaluate import run_test
 from experiments.train.interrupt import StopRequest, stop_on_signals
 from experiments.train.layers import density_bounds, describe_layers
-from experiments.train.metrics import MetricsLog, to_json
-from experiments.train.progress import Display
+from experiments.train.metrics import to_json
+from experiments.train.record import Record
 from experiments.train.run_folder import (
     checkpoint_folder,
     has_begun,
@@ -54,7 +56,8 @@ def train(
 ) -> dict[str, Any]:
     """Trains a network and tests it after every epoch.
 
-    Writes ``metrics.jsonl``, ``checkpoints/`` and, at the end, ``result.json`` to the run's folder.
+    Writes ``metrics.jsonl``, ``checkpoints/`` and, at the end, ``result.json`` to the run's folder. Of several processes
+    (``distributed``) each calls it with the same folder; the first one writes and shows all.
 
     Args:
       config: the experiment.
@@ -69,26 +72,29 @@ def train(
       Interrupted: SIGINT or SIGTERM came; the checkpoint of the last finished step is on disk.
       UserError: the data cannot be read, the run cannot be continued, or ``run_dir`` holds another run.
     """
+    devices = find_devices(config)
     console = console or Console()
+    if not devices.is_primary:
+        console = Console(quiet=True)
     if resume and not has_begun(run_dir):
         raise UserError(f"there is no run in {run_dir} to continue")
     dataset = load_dataset(config.data)
     check_batch_size(dataset.train, config.train.batch_size)
     with (
         stop_on_signals() as stop,
-        sole_writer(run_dir),
+        sole_writer(run_dir) if devices.is_primary else nullcontext(),
         closing(Checkpoints(checkpoint_folder(run_dir), config.train.keep_checkpoints)) as saved,
     ):
         if saved.steps() and not resume:
             raise UserError(
                 f"{run_dir} holds a run already: choose another folder, or continue it (--resume)"
             )
-        with closing(_Run(config, dataset, run_dir, saved, console, stop)) as run:
+        with closing(_Run(config, dataset, run_dir, saved, console, stop, devices)) as run:
             run.begin()
-            with run.display.running():
-                while run.step < run.total_steps and not stop:
+            with run.record.display.running():
+                while run.step < run.total_steps and not run.stopped():
                     run.advance()
-            if stop:
+            if run.stopped():
                 run.save()
                 raise Interrupted(run.step, run_dir)
             result = run.finish()
@@ -107,8 +113,11 @@ class _Run:
         checkpoints: Checkpoints,
         console: Console,
         stop: StopRequest,
+        devices: Devices,
     ):
         self.stop = stop
+        self.devices = devices
+        self.part = (devices.process, devices.processes)
         self.config = config
         self.dataset = dataset
         self.run_dir = run_dir
@@ -118,14 +127,20 @@ class _Run:
         self.total_steps = config.train.epochs * self.steps_per_epoch
 
         model = build_model(config.model, dataset, seed=config.seed)
-        optimizer = build_optimizer(config.optimizer, total_steps=self.total_steps)
-        self.steps = make_steps(model, optimizer, config.seed)
+        optimizer = build_optimizer(
+            config, model, total_steps=self.total_steps, steps_per_epoch=self.steps_per_epoch
+        )
+        self.steps = make_steps(model, optimizer, config.seed, devices)
         self.state = self.steps.state
         self.layers = describe_layers(self.steps.model, (1, *dataset.image_shape))
-        self.batches = train_batches(dataset.train, config.train.batch_size, config.seed)
-
-        self.log = MetricsLog(run_dir / "metrics.jsonl")
-        self.display = Display(console, self.layers, total=self.total_steps)
+        self.batches = train_batches(dataset.train, config.train.batch_size, config.seed, self.part)
+        self.record = Record(
+            run_dir if devices.is_primary else None,
+            self.layers,
+            console,
+            total=self.total_steps,
+            tensorboard=config.train.tensorboard,
+        )
         self.clock = StepClock()
         self.recent = Aggregate()
         self.this_epoch: list[dict[str, Any]] = []
@@ -138,19 +153,21 @@ class _Run:
     def begin(self) -> None:
         """Goes back to the newest checkpoint, or to the beginning where there is none yet."""
         found = self.checkpoints.restore(self.state, self.plain_config)
-        write_config(self.run_dir, self.plain_config)
+        if self.devices.is_primary:
+            write_config(self.run_dir, self.plain_config)
         if found is not None:
             self.step, self.state, position = found
             self.batches.set_state(position)
-        self.log.truncate(self.step)
-        tests = [line["step"] for line in self.log.lines() if line["kind"] == "test"]
-        if self.step and self.step % self.steps_per_epoch == 0 and self.step not in tests:
+        self.record.begin(self.step)
+        tested = self.step in [line["step"] for line in self.record.tests()]
+        ended = self.step and self.step % self.steps_per_epoch == 0
+        if ended and not self.devices.agreed(tested):
             self._end_epoch()  # stopped between the checkpoint and the test
 
     def advance(self) -> None:
         """One step, and what is due after it."""
         with self.clock.waiting():
-            batch = next(self.batches)
+            batch = self.devices.put_batch(next(self.batches))
         self.state, metrics = self.steps.train(self.state, batch)
         self.recent.add(metrics)
         self.step += 1
@@ -163,6 +180,13 @@ class _Run:
             self.save()
         if epoch_ends:
             self._end_epoch()
+
+    def stopped(self) -> bool:
+        """Whether the run was asked to stop: of several processes all stop behind the same step."""
+        if self.devices.processes == 1:
+            return bool(self.stop)
+        due = self.step % self.config.train.log_every == 0 or self.step == self.total_steps
+        return due and self.devices.anywhere(bool(self.stop))
 
     def save(self) -> None:
         """Writes a checkpoint of this very step."""
@@ -185,20 +209,19 @@ class _Run:
             "epochs": self.config.train.epochs,
             "steps": self.step,
             "test": {"loss": test["loss"], "accuracy": test["accuracy"]},
-            "layers": layer_rows(
-                self.layers, test["layers"], density_bounds(self.steps.model, self.layers)
-            ),
+            "layers": layer_rows(self.layers, test, density_bounds(self.steps.model, self.layers)),
             "step_ms": self.clock.step_ms,
             "first_step_s": self.clock.first_step_s,
             "input_wait": self.clock.input_wait,
-            "history": [line for line in self.log.lines() if line["kind"] == "test"],
+            "history": self.record.tests(),
         }
         result = to_json(result)
-        write_whole(self.run_dir / "result.json", json.dumps(result, indent=2) + "\n")
+        if self.devices.is_primary:
+            write_whole(self.run_dir / "result.json", json.dumps(result, indent=2) + "\n")
         return result
 
     def close(self) -> None:
-        self.log.close()
+        self.record.close()
 
     @property
     def _epoch(self) -> int:
@@ -209,39 +232,25 @@ class _Run:
         metrics = self.recent.take()  # waits for the device
         seconds, waited = self.clock.synchronised(count)
         self.this_epoch.append(metrics)
-        self._write("train", metrics, step_ms=1e3 * seconds, input_wait=waited)
-        self.display.update(self.step, self._epoch, metrics)
+        extra = {"step_ms": 1e3 * seconds, "input_wait": waited}
+        self.record.write("train", self.step, self._epoch, metrics, **extra)
+        self.record.display.update(self.step, self._epoch, metrics)
 
     def _end_epoch(self) -> None:
         tested = self._test()
         if tested is None:
             return
         self.tested = tested
-        self._write("test", tested)
+        self.record.write("test", self.step, self._epoch, tested)
         train = {**merge(self.this_epoch), "step_ms": self.clock.step_ms}
-        self.display.epoch(self._epoch, train, tested)
+        self.record.display.epoch(self._epoch, train, tested)
         self.this_epoch = []
         self.clock.restart()
 
     def _test(self) -> dict[str, Any] | None:
         """The metrics over the test set; ``None`` if the run was asked to stop meanwhile."""
-        batches = eval_batches(self.dataset.test, self.config.train.test_batch_size)
-        return run_test(self.steps, self.state, batches, self.stop)
-
-    def _write(self, kind: str, metrics: dict[str, Any], **extra: Any) -> None:
-        self.log.write(
-            {
-                "kind": kind,
-                "step": self.step,
-                "epoch": self._epoch,
-                "loss": metrics["loss"],
-                "accuracy": metrics["accuracy"],
-                "density": dict(zip(self._names(), metrics["layers"]["stored"], strict=True)),
-                "found": dict(zip(self._names(), metrics["layers"]["found"], strict=True)),
-                "dropped": dict(zip(self._names(), metrics["layers"]["dropped"], strict=True)),
-                **extra,
-            }
-        )
-
-    def _names(self) -> list[str]:
-        return [layer.name for layer in self.layers]
+        size = self.config.train.test_batch_size
+        batches = eval_batches(self.dataset.test, size, self.part)
+        # Several processes have to test alike: none stops by itself.
+        stop = self.stop if self.devices.processes == 1 else False
+        return run_test(self.steps, self.state, map(self.devices.put_batch, batches), stop)

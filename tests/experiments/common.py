@@ -8,7 +8,8 @@ from flax import nnx
 from experiments.config import ExperimentConfig
 from experiments.config.load import validate
 from experiments.data import load_dataset
-from experiments.models import build_model, build_optimizer
+from experiments.models import build_model
+from experiments.optimizers import build_optimizer
 from experiments.train.checkpoint import Checkpoints
 from experiments.train.step import make_steps
 
@@ -27,13 +28,14 @@ def small_config(**sections) -> ExperimentConfig:
         key: {**value, **sections.get(key, {})} if isinstance(value, dict) else value
         for key, value in SMALL.items()
     }
-    return validate(values, "test")
+    return validate({**sections, **values}, "test")
 
 
 def steps_for(config):
     """The compiled halves of a configuration's runner."""
     model = build_model(config.model, load_dataset(config.data), seed=config.seed)
-    return make_steps(model, build_optimizer(config.optimizer, total_steps=1), config.seed)
+    optimizer = build_optimizer(config, model, total_steps=1, steps_per_epoch=1)
+    return make_steps(model, optimizer, config.seed)
 
 
 def make_steps_with(act, number):
