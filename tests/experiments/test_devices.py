@@ -15,7 +15,7 @@ from rich.console import Console
 
 from experiments.config import DistributedConfig
 from experiments.data import train_batches
-from experiments.errors import ConfigError, UserError
+from experiments.errors import ConfigError
 from experiments.train import train
 from experiments.train.devices import find_devices
 from experiments.train.metrics import read_metrics
@@ -72,12 +72,6 @@ def test_processes_share_the_rows_of_a_batch():
     for _ in range(7):
         rows = np.concatenate([next(part)["label"] for part in parts])
         assert rows.tolist() == next(whole)["label"].tolist()
-
-
-def test_tensorboard_is_an_extra(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(UserError, match=r"needs tensorboardX: pip install '.\[experiments,tensorb"):
-        train(small_config(train={"tensorboard": True}), tmp_path)
 
 
 def free_port():
