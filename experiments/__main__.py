@@ -72,6 +72,8 @@ def _train(options: argparse.Namespace) -> int:
     if options.resume and options.run_dir is None:
         raise UserError("--resume needs --run-dir: the folder of the run to continue")
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    if config.distributed is not None and options.run_dir is None:
+        raise UserError("distributed needs --run-dir: the same folder for all processes")
     run_dir = options.run_dir or Path("runs") / f"{config.name}-{stamp}"
 
     from experiments.train import Interrupted, train
@@ -85,6 +87,8 @@ def _train(options: argparse.Namespace) -> int:
             f"  python -m experiments train {options.config}{overrides} --run-dir {run_dir} --resume"
         )
         return INTERRUPTED
+    if config.distributed is not None and config.distributed.process_id != 0:
+        return 0
     if options.result is not None:
         options.result.parent.mkdir(parents=True, exist_ok=True)
         options.result.write_bytes((run_dir / "result.json").read_bytes())
