@@ -50,7 +50,7 @@ def _print_layers(console: Console, result: dict[str, Any]) -> None:
         table.add_column(title, justify="right")
     pruned = any("live_weights" in row for row in result["layers"])
     if pruned:
-        table.add_column("live weights", justify="right")
+        table.add_column("live", justify="right")
     for row in result["layers"]:
         volume = 1
         for extent in row["spatial_shape"]:
@@ -62,20 +62,21 @@ def _print_layers(console: Console, result: dict[str, Any]) -> None:
             f"{row['bound']:.4f}",
             f"{row['stored']:.4f}",
             f"{row['found']:.4f}",
-            f"{row['dropped']:.1f}",
+            f"{max(row['dropped'], 0.0):.1f}",  # of several devices perhaps a rounding below 0
             "yes" if row["within_bound"] else "NO",
-            *(
-                [f"{row['live_weights']}/{row['weights']}" if "weights" in row else ""]
-                if pruned
-                else []
-            ),
+            *([_live(row)] if pruned else []),
         )
     console.print(table)
     console.print(
         "entries: what a channel may store, of its volume. density: what it stored, mean\n"
-        "over the split. found: before the cut. dropped: entries cut, a sample.",
+        "over the split. found: before the cut. dropped: entries cut, a sample."
+        + ("\nlive: the weights that pruning left." if pruned else ""),
         highlight=False,
     )
+
+
+def _live(row: dict[str, Any]) -> str:
+    return f"{100 * row['live_weights'] / row['weights']:.1f}%" if "weights" in row else ""
 
 
 def print_evaluation(console: Console, result: dict[str, Any]) -> None:

@@ -24,11 +24,14 @@ from tests.experiments.test_pipeline import numbered
 
 ROOT = Path(__file__).parents[2]
 TRAIN = {"epochs": 1, "batch_size": 96, "test_batch_size": 200, "log_every": 1}
+MODEL = {"rho1": 0.2, "hidden": 32, "dropout": 0.1, "kernel_init": "he_normal"}
 
 
 def config_for(devices, **train):
     # With all that follows from a batch: densities, masks, dropout.
     return small_config(
+        model=MODEL,
+        optimizer={"learning_rate": 0.02},
         train={**TRAIN, "devices": devices, **train},
         pruning={"threshold": 0.02, "every": 3},
         regularizer={"scale": 0.01},
@@ -44,7 +47,7 @@ def test_devices_change_rounding_at_most(tmp_path):
     for name, devices in (("1", 1), ("2", 2), ("4", 4), ("4 again", 4)):
         train(config_for(devices), tmp_path / name, console=console)
     one = losses(tmp_path / "1")
-    assert len(one) == 15 and one[0] > one[-1]
+    assert len(one) == 15 and one[-1] < 0.9 * one[0]
     for name in ("2", "4"):
         np.testing.assert_allclose(losses(tmp_path / name), one, rtol=1e-4)
     # At a fixed number of devices: the same bits.

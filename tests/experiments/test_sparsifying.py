@@ -83,7 +83,7 @@ def test_a_pruned_run_is_resumed_to_the_same_bits(tmp_path, monkeypatch):
     assert [rows[name]["weights"] for name in LAYERS] == weights
     assert "weights" not in rows["input"] and "weights" not in rows["pool1"]
     text = console.file.getvalue()
-    assert f"{live[-1][5]}/2304" in text and "live weights 100.0 %" in text
+    assert f"{100 * live[-1][5] / 2304:.1f}%" in text and "live weights 100.0 %" in text
 
     again = evaluate(tmp_path / "whole", console=console)
     assert again["accuracy"] == result["test"]["accuracy"]
