@@ -44,11 +44,15 @@ def layer_rows(
 
 
 def _print_layers(console: Console, result: dict[str, Any]) -> None:
-    table = Table(title=f"{result['name']}: {result['dataset']}", title_justify="left")
+    pruned = any("live_weights" in row for row in result["layers"])
+    table = Table(
+        title=f"{result['name']}: {result['dataset']}",
+        title_justify="left",
+        padding=(0, 0 if pruned else 1),  # a column more has to fit into 80 characters
+    )
     table.add_column("layer")
     for title in ("size", "entries", "bound", "density", "found", "dropped", "ok"):
         table.add_column(title, justify="right")
-    pruned = any("live_weights" in row for row in result["layers"])
     if pruned:
         table.add_column("live", justify="right")
     for row in result["layers"]:
