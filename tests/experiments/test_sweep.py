@@ -146,7 +146,9 @@ def training_in(folder):
 @pytest.mark.slow
 def test_a_killed_worker_and_a_killed_driver_end_with_the_same_table(tmp_path):
     """One trial's process is killed and goes on; then the driver; the same command ends as if nothing had been."""
-    text = "name: killed\nbase: base.yaml\ngrid: {model.rho1: [0.05, 0.1]}\nset: {train.epochs: 4}\n"
+    text = (
+        "name: killed\nbase: base.yaml\ngrid: {model.rho1: [0.05, 0.1]}\nset: {train.epochs: 4}\n"
+    )
     path = write(tmp_path, text)
     first, _ = runs_of(table_of(load_sweep(path)), path)
     folder = tmp_path / "runs" / "killed"
