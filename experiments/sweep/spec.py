@@ -46,7 +46,7 @@ class Distribution(Section):
         if self.uniform:
             return float(f"{rng.uniform(*self.uniform):.6g}")
         if self.log_uniform:
-            return float(f"{math.exp(rng.uniform(*map(math.log, self.log_uniform))):.6g}")
+            return float(f"{math.exp(rng.uniform(*np.log(self.log_uniform))):.6g}")
         if self.integers:
             return int(rng.integers(*self.integers, endpoint=True))
         assert self.choice is not None

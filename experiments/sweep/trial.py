@@ -4,10 +4,8 @@ A process of its own, because a run is killed and resumed as a process, reads ho
 and takes signals in its main thread.
 """
 
-import ctypes
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-PR_SET_PDEATHSIG = 1
 POLL_S = 0.5
 TEST_METRICS = ("epoch", "accuracy", "loss")
 
@@ -57,7 +54,8 @@ def start(folder: Path, config: str, cpus: float) -> subprocess.Popen:
     """Starts training in a folder; the process ends with its parent, whatever ends that."""
     file = folder / "trial.json"
     file.write_text(config, encoding="utf-8")
-    command = [sys.executable, "-m", "experiments", "train", str(file), "--run-dir", str(folder)]
+    command = [sys.executable, "-m", "experiments.sweep.leashed", str(os.getpid())]
+    command += ["train", str(file), "--run-dir", str(folder)]
     from experiments.train.run_folder import has_begun
 
     if has_begun(folder):
@@ -66,13 +64,7 @@ def start(folder: Path, config: str, cpus: float) -> subprocess.Popen:
     # XLA, and with it the library's kernels, takes NPROC for the number of processors.
     env = {**os.environ, "NPROC": threads, "OMP_NUM_THREADS": threads, "PYTHONPATH": str(ROOT)}
     with (folder / "log.txt").open("a", encoding="utf-8") as log:
-        return subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, env=env, preexec_fn=_die_with_parent
-        )
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=env)
 
 
 def _tests(folder: Path, process: subprocess.Popen) -> Iterator[dict[str, Any]]:

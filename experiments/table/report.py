@@ -34,8 +34,8 @@ def page(table: TableConfig, path: Path, runs: list[Run], results: TableResults)
             "",
             "## Every run",
             "",
-            "| network | seed | accuracy | loss | entries dropped a sample | ms a step | waiting for data | commit |",
-            "|---|---|---|---|---|---|---|---|",
+            "| network | epochs | seed | accuracy | loss | entries dropped a sample | ms a step | waiting for data | commit |",
+            "|---|---|---|---|---|---|---|---|---|",
             *(_detail(*entry) for row in table.rows for entry in found if entry[0].row == row),
             "",
             f"Machine: {_machines(found)}. Times are of that machine while other work may have run on it.",
@@ -76,7 +76,8 @@ def _detail(run: Run, result: dict[str, Any]) -> str:
     commit = result["provenance"]["commit"] or {"id": "unknown"}
     dropped = sum(layer["dropped"] for layer in result["layers"])
     return (
-        f"| {run.row.title or run.row.name} | {run.seed} | {result['test']['accuracy']:.4f} "
+        f"| {run.row.title or run.row.name} | {run.config.train.epochs} | {run.seed} "
+        f"| {result['test']['accuracy']:.4f} "
         f"| {result['test']['loss']:.4f} | {dropped:.0f} | {result['step_ms']:.1f} "
         f"| {100 * result['input_wait']:.1f} % | {commit['id'][:10]} |"
     )

@@ -118,16 +118,15 @@ def test_list(tmp_path, capsys):
     assert len(lines) == 24 and all(line.endswith("  missing") for line in lines)
 
 
-def sweep_process(path, runs):
+def sweep_process(path, runs, output):
     command = [sys.executable, "-m", "experiments", "sweep", str(path), "--runs", str(runs)]
     env = {**os.environ, "RAY_worker_niceness": "0", "PYTHONWARNINGS": "default"}
-    return subprocess.Popen(
-        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    with output.open("w") as file:
+        return subprocess.Popen(command, cwd=ROOT, env=env, stdout=file, stderr=file)
 
 
 def processes_training_in(folder):
-    command = ["pgrep", "-f", f"experiments train {folder}/"]
+    command = ["pgrep", "-f", f"train {folder}/"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     return [int(number) for number in found.stdout.split()]
 
@@ -153,7 +152,7 @@ def test_a_killed_worker_and_a_killed_driver_end_with_the_same_table(tmp_path):
     first, _ = runs_of(table_of(load_sweep(path)), path)
     folder = tmp_path / "runs" / "killed"
 
-    driver = sweep_process(path, tmp_path / "runs")
+    driver = sweep_process(path, tmp_path / "runs", tmp_path / "first.txt")
     victim = training_in(folder / first.name)
     os.kill(victim, signal.SIGKILL)
     again = training_in(folder / first.name)
@@ -165,9 +164,8 @@ def test_a_killed_worker_and_a_killed_driver_end_with_the_same_table(tmp_path):
             break
         time.sleep(0.1)
 
-    driver = sweep_process(path, tmp_path / "runs")
-    output, _ = driver.communicate()
-    assert driver.returncode == 0, output
+    said = tmp_path / "second.txt"
+    assert sweep_process(path, tmp_path / "runs", said).wait() == 0, said.read_text()
     rows = json.loads((folder / "sweep.json").read_text())
     assert [row["missing_seeds"] for row in rows] == [[], []]
     assert rows[0]["mean"] >= rows[1]["mean"]
