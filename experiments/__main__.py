@@ -3,6 +3,7 @@
 import argparse
 import datetime
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,10 +82,12 @@ def _train(options: argparse.Namespace) -> int:
     try:
         train(config, run_dir, resume=options.resume)
     except Interrupted as stop:
-        overrides = "".join(f" {override}" for override in options.overrides)
+        again = [options.config, *options.overrides, "--run-dir", str(run_dir), "--resume"]
+        if options.result is not None:
+            again += ["--result", str(options.result)]
         print(
             f"Stopped after step {stop.step}; the checkpoint is whole. Continue with\n"
-            f"  python -m experiments train {options.config}{overrides} --run-dir {run_dir} --resume"
+            f"  python -m experiments train {shlex.join(again)}"
         )
         return INTERRUPTED
     if config.distributed is not None and config.distributed.process_id != 0:

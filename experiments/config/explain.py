@@ -53,6 +53,11 @@ def _locate(
         field = section.model_fields.get(str(part)) if section else None
         choices = list(_sections(field.annotation)) if field else []
         section = choices[0] if len(choices) == 1 else None
+        if field is not None and not choices:
+            # What follows are positions in a list, and pydantic's names of what the value might be.
+            rest = location[len(path) :]
+            path += [str(position) for position in rest if isinstance(position, int)]
+            break
         alternatives = {_tag(choice): choice for choice in choices} if len(choices) > 1 else {}
     return path, holder
 

@@ -32,6 +32,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentCo
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the configuration {path} is no UTF-8 text: {error}") from error
     try:
         values = parse_yaml(text)
     except yaml.YAMLError as error:
@@ -79,7 +81,9 @@ def apply_override(values: dict[str, Any], override: str) -> None:
     except yaml.YAMLError as error:
         raise ConfigError(f"the value of the override {override!r} is not valid YAML") from error
     for depth, part in enumerate(parts[:-1], start=1):
-        values = values.setdefault(part, {})
+        if values.get(part) is None:  # absent, or a section that a file left empty
+            values[part] = {}
+        values = values[part]
         if not isinstance(values, dict):
             raise ConfigError(
                 f"the override {override!r} needs a section, but {'.'.join(parts[:depth])} is a value"

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,12 +24,14 @@ class Kind:
       run: does it.
       commands: what it would run, as far as that is known beforehand.
       partial: whether it may stop before all is done, and be well.
+      seconds: bound on its time; all of them leave a machine that is lent for half an hour some minutes.
     """
 
     what: str
     run: Callable[[Stage], Verdict]
     commands: Callable[[Options], Iterator[Command]]
     partial: bool = False
+    seconds: float = 400.0
 
 
 def _build(options: Options) -> Iterator[Command]:
@@ -50,10 +53,14 @@ def _bench(options: Options) -> Iterator[Command]:
 
 
 STAGES = {
-    "build": Kind("the CUDA module for this machine's GPU, without network", build.run, _build),
+    "build": Kind(
+        "the CUDA module for this machine's GPU, without network", build.run, _build, seconds=240
+    ),
     "test": Kind("the test suite, and CPU against GPU", suite.run, _test),
-    "sanitize": Kind("compute-sanitizer, command buffers", sanitize.run, _sanitize),
-    "bench-direct": Kind("the benchmarks of jaxsparse.direct", bench.run, _bench, partial=True),
+    "sanitize": Kind("compute-sanitizer, command buffers", sanitize.run, _sanitize, seconds=200),
+    "bench-direct": Kind(
+        "the benchmarks of jaxsparse.direct", bench.run, _bench, partial=True, seconds=450
+    ),
 }
 
 
@@ -72,18 +79,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = Options(
         platform=given.platform,
         quick=given.quick,
-        seconds=given.seconds,
+        seconds=given.seconds or 0.0,
         missing=given.missing,
         only=tuple(given.only),
     )
+    # As an exception, so that children are stopped, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     names = list(STAGES) if given.stage == "all" else [given.stage]
     if given.dry_run:
         for name in names:
-            print(f"# {name}: {STAGES[name].what}; at most {options.seconds:.0f} s")
-            for command in STAGES[name].commands(options):
+            timed = _timed(name, options)
+            print(f"# {name}: {STAGES[name].what}; at most {timed.seconds:.0f} s")
+            for command in STAGES[name].commands(timed):
                 print(command)
         return 0
-    return max([_run(name, options) for name in names])
+    return max([_run(name, _timed(name, options)) for name in names])
+
+
+def _timed(name: str, options: Options) -> Options:
+    return dataclasses.replace(options, seconds=options.seconds or STAGES[name].seconds)
 
 
 def _run(name: str, options: Options) -> int:
@@ -94,7 +108,11 @@ def _run(name: str, options: Options) -> int:
     stage = Stage(name, options, results, log)
     begin = time.time()
     try:
-        verdict = STAGES[name].run(stage)
+        # A machine that was given back between two stages has lost what was built.
+        built = name == "build" or build.is_built(stage)
+        verdict = None if built else build.run(stage)
+        if verdict is None or verdict.word == "passed":
+            verdict = STAGES[name].run(stage)
     except KeyboardInterrupt:
         raise
     except Exception as error:  # the other stages still have their turn
@@ -143,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--platform", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: a rehearsal")
     parser.add_argument(
-        "--seconds", type=float, default=450.0, help="bound on the time of one stage (default: 450)"
+        "--seconds", type=float, help="bound on the time of one stage (default: each its own)"
     )
     parser.add_argument(
         "--missing", action="store_true", help="bench-direct: only what the result file lacks"

@@ -6,7 +6,7 @@ Rows are saved as they come. Where the time does not suffice, another run with `
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from experiments.gpu_check import environment
@@ -74,16 +74,22 @@ def run(stage: Stage) -> Verdict:
             stage.say(f"FAILED {job.label}: {failed[job.label][-600:]}")
         return outcome.ok
 
+    def do_steps(jobs: Iterable[Job]) -> None:
+        compiled = True
+        for job in jobs:
+            if job.arguments.get("compile_only"):
+                compiled = do(job)
+            elif compiled:  # the measuring alone has no time to compile
+                do(job)
+
     for job in first_jobs(options):
         do(job)
     sizes = (16,) if options.quick else STEPS
-    for job in _steps(sizes[:1], options):
-        do(job)
+    do_steps(_steps(sizes[:1], options))
     _largest_dense(stage, do, sizes[0])
     for job in middle_jobs(options, _bandwidth(stage.results)):
         do(job)
-    for job in _steps(sizes[1:], options):
-        do(job)
+    do_steps(_steps(sizes[1:], options))
     for job in last_jobs(options):
         do(job)
     details = {"failed": failed, "not_measured": left}
@@ -106,8 +112,9 @@ def command(job: Job, options: Options, results: Results) -> Command:
         "JAX_PLATFORMS": options.platforms,
         "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.95",
     }
-    if job.name in ("step", "memory"):
-        # What a compilation tries out must not count as the program's memory: a process before fills the cache.
+    if job.name in ("step", "memory", "conv", "kernels"):
+        # A run that goes on compiles nothing twice; and what a compilation tries out must not count as the memory of a
+        # training step: a process before fills the cache.
         variables |= {
             "JAX_COMPILATION_CACHE_DIR": str(CACHE),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -206,7 +213,7 @@ def step_jobs(resolution: int, batch: int, sparse: bool, options: Options) -> li
     label = f"step-{resolution}-{kind}-{batch}"
     row = f"step {resolution}^3 {kind} batch {batch}"
     return [
-        Job("step", {**arguments, "compile_only": True}, 120, label, row),
+        Job("step", {**arguments, "compile_only": True}, 180, label, row),
         Job("step", arguments, 60, label, row),
     ]
 
@@ -218,7 +225,7 @@ def _largest_dense(stage: Stage, do: Any, resolution: int) -> None:
     for attempt in (batch, int(0.8 * batch)):
         if attempt > max((row["batch"] for row in rows), default=attempt):
             jobs = step_jobs(resolution, attempt, False, stage.options)
-            if all([do(job, may_fail=True) for job in jobs]):
+            if all(do(job, may_fail=True) for job in jobs):
                 return
 
 

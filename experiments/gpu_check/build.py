@@ -39,6 +39,13 @@ def run(stage: Stage) -> Verdict:
     return stage.passed(said.splitlines()[-1])
 
 
+def is_built(stage: Stage) -> bool:
+    """Whether the modules that the stage needs can be used."""
+    check = CHECK.format(cuda=stage.options.platform == "cuda")
+    return stage.run(Command([environment.interpreter(), "-c", check],
+                             {"JAX_PLATFORMS": stage.options.platforms})).ok  # fmt: skip
+
+
 def commands(options: Options) -> list[Command]:
     """What the stage runs, in order."""
     made = environment.needs_environment() or not importlib.util.find_spec("pip")

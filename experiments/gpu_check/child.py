@@ -107,7 +107,8 @@ def run(
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,
+            # A group, to be stopped whole; of this session, so that what ends the session ends it, too.
+            process_group=0,
         )
         stopped = threading.Event()
 

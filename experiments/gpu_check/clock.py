@@ -4,8 +4,8 @@ A call of a compiled function costs tens of microseconds of Python and of the ru
 timed is a loop that is compiled with its body: one dispatch for ``count`` calls, which is how a layer is called within a
 program. Starting kernels is part of it, Python is not. (XLA records no loop into a command buffer by default, so each kernel is started
 by itself, in either contestant.) The arguments and the result of one round go through an optimisation barrier
-together before the next: a round depends on the one before, XLA can neither merge rounds nor move the work out of the loop (the
-compiled text is looked at for that), and no extra kernel runs. Arguments and result are donated and come back, so that they stay where
+together before the next, so that XLA neither merges rounds nor moves the work out of the loop (the compiled text is looked at for
+that), and no extra kernel runs; the rounds follow each other on one stream. Arguments and result are donated and come back, so that they stay where
 they are: nothing is copied into the loop. The number of rounds is a constant, so that the host does not wait for the device to decide
 about the next round.
 

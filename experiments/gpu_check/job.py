@@ -38,15 +38,23 @@ def conv(
     from experiments.gpu_check import clock, convolution
 
     known = {row["row"] for row in Results(Path(known_in)).rows} if known_in else set()
+    failures: list[str] = []
     works = convolution.rehearsal() if quick else getattr(convolution, part)()
     for work in works:
         how = "recorded " if recorded else ""
         wanted = tuple(c for c in work.cases if how + convolution.name(work, c) not in known)
         if not wanted:
             continue
-        for row in convolution.measure(dataclasses.replace(work, cases=wanted)):
+        try:
+            rows = convolution.measure(dataclasses.replace(work, cases=wanted))
+        except Exception as error:  # the others still have their turn
+            failures.append(f"{work.group} batch {work.batch}: {type(error).__name__}: {error}")
+            rows = []
+        for row in rows:
             yield row | {"row": how + row["row"], "section": how + row["section"]}
         clock.forget()
+    if failures:
+        raise RuntimeError("\n".join(failures))
 
 
 def kernels(

@@ -30,6 +30,8 @@ PATTERNS = {
     "tests/direct/test_order.py::test_any_number_of_threads*": _THREADS,
     "tests/direct/test_order.py::test_every_instruction_set*": _THREADS,
     "tests/direct/test_memory.py::test_narrow_types_*": _CPU_SIZES,
+    "tests/direct/test_memory.py::test_the_workspace_grows_with_a_slice_*": _CPU_SIZES,
+    "tests/direct/test_jax_rules_transforms.py::test_workspace_does_not_depend_on_the_batch*": _CPU_SIZES,
 }
 """Patterns of test ids."""
 

@@ -67,6 +67,11 @@ def commands(options: Options, deadline: float) -> list[Command]:
                 *pytest,
                 "-p",
                 "no:cacheprovider",
+                # Packages there may be of versions that warn of their own future.
+                "-W",
+                "ignore::DeprecationWarning",
+                "-W",
+                "ignore::PendingDeprecationWarning",
                 "--continue-on-collection-errors",
                 "--durations=0",
                 "--durations-min=5",
@@ -78,6 +83,8 @@ def commands(options: Options, deadline: float) -> list[Command]:
                 "JAXSPARSE_GPU": "1" if options.platform == "cuda" else "0",
                 # XLA's own convolutions and products are what tests compare with: no TF32.
                 "JAX_DEFAULT_MATMUL_PRECISION": "highest",
+                # Small programs: trying out algorithms would take longer than running them.
+                "XLA_FLAGS": "--xla_gpu_autotune_level=0" if options.platform == "cuda" else "",
                 # Several processes share the GPU's memory.
                 "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
                 # Plugins that happen to be installed there have no part in this.

@@ -75,11 +75,12 @@ def _row(row: RowConfig, runs: list[Run], found: Found) -> str:
 def _detail(run: Run, result: dict[str, Any]) -> str:
     commit = result["provenance"]["commit"] or {"id": "unknown"}
     dropped = sum(layer["dropped"] for layer in result["layers"])
+    known = result["step_ms"] is not None
+    step = f"{result['step_ms']:.1f} | {100 * result['input_wait']:.1f} %" if known else " | "
     return (
         f"| {run.row.title or run.row.name} | {run.config.train.epochs} | {run.seed} "
         f"| {result['test']['accuracy']:.4f} "
-        f"| {result['test']['loss']:.4f} | {dropped:.0f} | {result['step_ms']:.1f} "
-        f"| {100 * result['input_wait']:.1f} % | {commit['id'][:10]} |"
+        f"| {result['test']['loss']:.4f} | {dropped:.0f} | {step} | {commit['id'][:10]} |"
     )
 
 

@@ -92,6 +92,8 @@ def read_section(path: Path, kind: type[S], what: str) -> S:
         values = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read the {what} {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the {what} {path} is no UTF-8 text: {error}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not a valid YAML file: {error}") from error
     if not isinstance(values, dict):

@@ -46,6 +46,16 @@ class StepClock:
         self.restart()
         return elapsed / steps, waited
 
+    def timing(self) -> dict[str, float | None] | None:
+        """What a result says of it; None where there was no step."""
+        if self.first_step_s is None:
+            return None
+        return {
+            "step_ms": self.step_ms,
+            "first_step_s": self.first_step_s,
+            "input_wait": self.input_wait,
+        }
+
     @property
     def step_ms(self) -> float:
         """The median over the intervals, in milliseconds."""

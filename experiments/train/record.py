@@ -1,5 +1,6 @@
 """What a run leaves behind and shows while it goes: metrics.jsonl, TensorBoard's files, the display."""
 
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,24 @@ class Record:
 
     def tests(self) -> list[dict[str, Any]]:
         """The lines of the tests so far."""
+        return self._lines("test")
+
+    def timing(self) -> dict[str, float | None]:
+        """Time per step and share of waiting as the log has them: of a run whose steps were other processes'."""
+        lines = [line for line in self._lines("train") if "step_ms" in line]
+        # The first line is the first step, which compiles.
+        lines = lines[1:] or lines
+        if not lines:
+            return {"step_ms": None, "first_step_s": None, "input_wait": None}
+        return {
+            "step_ms": statistics.median(line["step_ms"] for line in lines),
+            "first_step_s": None,
+            "input_wait": statistics.fmean(line["input_wait"] for line in lines),
+        }
+
+    def _lines(self, kind: str) -> list[dict[str, Any]]:
         lines = [] if self._log is None else self._log.lines()
-        return [line for line in lines if line["kind"] == "test"]
+        return [line for line in lines if line["kind"] == kind]
 
     def write(
         self, kind: str, step: int, epoch: int, metrics: dict[str, Any], **extra: float

@@ -99,13 +99,18 @@ def print_summary(console: Console, result: dict[str, Any]) -> None:
     test = result["test"]
     console.print(
         f"test accuracy  [bold]{test['accuracy']:.4f}[/bold]  "
-        f"(loss {test['loss']:.4f}, {result['epochs']} epochs)\n"
-        f"time per step  [bold]{result['step_ms']:.1f} ms[/bold]  "
-        f"(median, batch {result['config']['train']['batch_size']})\n"
-        f"first step {result['first_step_s']:.1f} s; "
-        f"{100 * result['input_wait']:.1f} % of the time spent waiting for data",
+        f"(loss {test['loss']:.4f}, {result['epochs']} epochs)",
         highlight=False,
     )
+    if result["step_ms"] is not None:  # some step was taken
+        first = result["first_step_s"]  # in this process
+        console.print(
+            f"time per step  [bold]{result['step_ms']:.1f} ms[/bold]  "
+            f"(median, batch {result['config']['train']['batch_size']})\n"
+            + ("" if first is None else f"first step {first:.1f} s; ")
+            + f"{100 * result['input_wait']:.1f} % of the time spent waiting for data",
+            highlight=False,
+        )
     if result["smoke_test"]:
         console.print(
             "A smoke test: on these digits the accuracy says nothing about the method. On MNIST:\n"

@@ -210,9 +210,7 @@ class _Run:
             "steps": self.step,
             "test": {"loss": test["loss"], "accuracy": test["accuracy"]},
             "layers": layer_rows(self.layers, test, density_bounds(self.steps.model, self.layers)),
-            "step_ms": self.clock.step_ms,
-            "first_step_s": self.clock.first_step_s,
-            "input_wait": self.clock.input_wait,
+            **(self.clock.timing() or self.record.timing()),
             "history": self.record.tests(),
         }
         result = to_json(result)

@@ -62,6 +62,11 @@ def test_overrides():
         ("train.epochs", "an override is written key=value"),
         ("=3", "an override is written key=value"),
         ("name.first=3", "needs a section, but name is a value"),
+        ("seed={[1]: 2}", "is not valid YAML"),
+        ("seed=" + "1" * 5000, "is not valid YAML"),
+        ("train.devices=some", "'train.devices': input should be 'all', got 'some'"),
+        ("optimizer.boundaries=[1, x]", "'optimizer.boundaries.1': input should be a valid number"),
+        ("optimizer.nesterov=true", "'optimizer': nesterov is for sgd"),
         ("model=[", "is not valid YAML"),
     ],
 )
@@ -111,11 +116,23 @@ def test_every_error_is_listed():
         ("- 1", "must hold a mapping"),
         ("name: a\nname: b", "the key 'name' is given twice"),
         ("name: a", "the key 'data' is missing"),
+        ("name: \xff", "is no UTF-8 text"),
     ],
 )
 def test_bad_files(tmp_path, text, message):
     path = tmp_path / "x.yaml"
     if text is not None:
-        path.write_text(text)
+        path.write_text(text, encoding="latin-1")
     with pytest.raises(ConfigError, match=message):
         load_config(path)
+
+
+def test_yaml_as_people_mean_it(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "name: 2020-01-01\ndata: {kind: digits}\nmodel:\ntrain: {<<: {epochs: 5, batch_size: 7}, epochs: 2}\n"
+    )
+    config = load_config(path, ["model.rho1=1e-1"])
+    assert config.name == "2020-01-01"
+    assert (config.train.epochs, config.train.batch_size) == (2, 7)
+    assert config.model.rho1 == 0.1

@@ -224,3 +224,17 @@ def test_refusals(tmp_path, console):
     smaller = small_config(train={"batch_size": 100})
     with pytest.raises(UserError, match=r"train\.batch_size changed"):
         train(smaller, tmp_path, resume=True, console=console)
+
+
+def test_a_finished_run_that_is_continued_keeps_its_result(tmp_path, console):
+    """What Ctrl-C or a kill between the last checkpoint and the result leaves: nothing to train, all to say."""
+    config = small_config(model={"sparse": False})
+    first = train(config, tmp_path / "run", console=console)
+    (tmp_path / "run" / "result.json").unlink()
+    again = train(config, tmp_path / "run", resume=True, console=console)
+    assert again == json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (again["test"], again["steps"]) == (first["test"], first["steps"])
+    assert again["history"] == first["history"]
+    assert again["step_ms"] > 0 and again["input_wait"] >= 0 and again["first_step_s"] is None
+    shown = console.file.getvalue()
+    assert shown.count("time per step") == 2 and shown.count("first step") == 1
