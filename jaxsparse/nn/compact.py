@@ -26,7 +26,9 @@ def compact(model: M, *inputs: Any) -> M:
     With ``inputs`` the layers are seen as a network: an input channel that never holds an entry, because all that it is
     made of is dead, goes, and an output channel goes that nothing depends on, layer after layer. What lies between the
     layers is found out by running the model with channels that are empty, full or NaN (twice a channel, in evaluation
-    mode), so that pooling, normalisation, dropout, concatenation and skip connections need nothing special.
+    mode), so that pooling, normalisation, dropout, concatenation and skip connections need nothing special. Your
+    own operations in between have to hand NaN on, as arithmetic does: one that hides it (``nan_to_num``) hides the
+    channel.
 
     The compact model is called like the model and returns the same entries to the bit (a layer gives what it no longer
     makes as empty channels, so that widths stay as they are). A layer without ``capacity`` and ``density`` may get a
