@@ -61,10 +61,10 @@ def headline() -> Iterator[Work]:
 
 
 def grid(resolutions: tuple[int, ...] = (256, 128, 64, 32, 16)) -> Iterator[Work]:
-    """Everything: the narrow channels and the forward pass first, large volumes before small ones."""
+    """Everything: the narrow channels and the forward pass first, large volumes before small ones, both batches."""
     every = tuple(cases(POINTS, FILTER_DENSITIES, SELECTIONS))
-    for batch, channels, passes, resolution in itertools.product(
-        BATCHES, CHANNELS, PASSES, resolutions
+    for channels, passes, resolution, batch in itertools.product(
+        CHANNELS, PASSES, resolutions, BATCHES
     ):
         yield Work(Group(passes, channels, resolution), batch, every)
 

@@ -56,6 +56,7 @@ def page(results: Results) -> str:
         _steps(results.of("training step")),
         _memory(results.of("table 1")),
         _kernels(results),
+        _parts(results),
     ]
     return "\n".join(part.rstrip() + "\n" for part in parts if part)
 
@@ -162,6 +163,16 @@ def _kernels(results: Results) -> str:
         "launches",
     ]
     return _table("Each kernel, 8 channels, and the bytes that must move", head, lines)
+
+
+def _parts(results: Results) -> str:
+    lines = [
+        f"| {r['kernel']} | {r['batch']} | {_cell(name)} | {part['calls']:g} | {part['seconds'] * 1e6:.1f} |"
+        for r in sorted(results.of("launches"), key=lambda r: (r["kernel"], r["batch"]))
+        for name, part in sorted(r["parts"].items(), key=lambda item: -item[1]["seconds"])
+    ]
+    head = ["call", "batch", "what it starts", "times", "us"]
+    return _table("What each call starts, by a profile", head, lines)
 
 
 def _table(title: str, head: list[str], lines: list[str]) -> str:

@@ -285,7 +285,11 @@ def test_judgement(tmp_path):
     verdicts = judge(results)
     assert [v.ok for v in verdicts] == [True, False, False, None, True, False, *[None] * 4]
     assert verdicts[4].measured.startswith("20.0 ") and "1/19.0" in verdicts[5].measured
+    parts = {"count": {"calls": 1.0, "seconds": 2e-6}, "emit": {"calls": 3.0, "seconds": 9e-6}}
+    results.put({"row": "l", "section": "launches", "platform": "cuda", "date": "", "kernel": "conv",
+                 "resolution": 256, "batch": 1, "calls": 4.0, "why": "", "parts": parts})  # fmt: skip
     page = report.page(results)
+    assert "| conv | 1 | emit | 3 | 9.0 |\n| conv | 1 | count | 1 | 2.0 |" in page
     assert "| 6.9" in page and NOT_MEASURED in page and report.NOT_RUN not in page
 
 
