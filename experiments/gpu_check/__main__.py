@@ -83,8 +83,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         missing=given.missing,
         only=tuple(given.only),
     )
-    # As an exception, so that children are stopped, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     names = list(STAGES) if given.stage == "all" else [given.stage]
     if given.dry_run:
         for name in names:
@@ -174,4 +172,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    # As an exception, so that children are stopped, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main())
