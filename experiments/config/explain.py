@@ -22,7 +22,11 @@ def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
             kinds = _kinds(path, root)
             tag = item.get("ctx", {}).get("tag")
             names = ", ".join(map(repr, kinds))
-            if tag is None:
+            if not isinstance(item["input"], dict):
+                lines.append(
+                    f"{key!r} must be a section with keys of its own, got {item['input']!r}"
+                )
+            elif tag is None:
                 lines.append(f"{key}.kind is missing, one of {names}")
             else:
                 near = difflib.get_close_matches(str(tag), kinds, n=1)
@@ -86,12 +90,18 @@ def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield from _keys(inner, f"{prefix}{name}.")
 
 
+def _matches(name: str, keys: list[str]) -> list[str]:
+    """The keys that a name may stand for: similar ones, else those with its letters as initials (``lr``)."""
+    initials = [key for key in keys if "".join(word[:1] for word in key.split("_")) == name]
+    return difflib.get_close_matches(name, keys, n=1) or initials
+
+
 def _suggest(path: list[str], parent: type[BaseModel] | None, root: type[BaseModel]) -> str:
     prefix = ".".join([*path[:-1], ""])
     name, siblings = path[-1], list(parent.model_fields) if parent else []
     everywhere = {key.split(".")[-1]: key for key in reversed(list(_keys(root)))}
-    near = [prefix + match for match in difflib.get_close_matches(name, siblings, n=1)]
-    far = [everywhere[match] for match in difflib.get_close_matches(name, everywhere, n=1)]
+    near = [prefix + match for match in _matches(name, siblings)]
+    far = [everywhere[match] for match in _matches(name, list(everywhere))]
     # The right name in the wrong section comes before a similar name in the right one.
     for candidates in ([everywhere[name]] if name in everywhere else [], near, far):
         if candidates:

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from experiments.config import load_config
+from experiments.config.yaml_loader import parse_yaml
 from experiments.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -39,6 +41,7 @@ def test_overrides():
         ("epochs=3", "unknown key 'epochs' (did you mean 'train.epochs'?)"),
         ("modle.rho1=0.1", "unknown key 'modle' (did you mean 'model'?)"),
         ("data.rot=x", "unknown key 'data.rot' (did you mean 'data.root'?)"),
+        ("optimizer.lr=1", "unknown key 'optimizer.lr' (did you mean 'optimizer.learning_rate'?)"),
         ("optimizer.zzz=1", "unknown key 'optimizer.zzz' (known here: optimizer.kind,"),
         ("train.epochs=ten", "'train.epochs': input should be a valid integer, got 'ten'"),
         ("train.epochs=true", "'train.epochs': input should be a valid integer, got True"),
@@ -53,7 +56,8 @@ def test_overrides():
         ),
         ("data={}", "data.kind is missing, one of 'digits', 'mnist', 'solids'"),
         ("data=3", "'data': "),
-        ("model=3", "model.kind is missing, one of 'octnet3_24', 'octnet3'"),
+        ("model=3", "'model' must be a section with keys of its own, got 3"),
+        ("model=octnet3", "'model' must be a section with keys of its own, got 'octnet3'"),
         ("model.kind=octnet", "model.kind must be one of 'octnet3_24', 'octnet3', got 'octnet'"),
         ("model.rho=0.1", "unknown key 'model.rho' (did you mean 'model.rho2'?)"),
         ("model.preset=x", "unknown key 'model.preset'"),
@@ -136,3 +140,26 @@ def test_yaml_as_people_mean_it(tmp_path):
     assert config.name == "2020-01-01"
     assert (config.train.epochs, config.train.batch_size) == (2, 7)
     assert config.model.rho1 == 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("017", 17),
+        ("+5", 5),
+        ("-0", 0),
+        ("1_0", "1_0"),
+        ("1:30", "1:30"),
+        ("0x10", "0x10"),
+        ("1e3", 1000.0),
+        (".5", 0.5),
+        ("-1.", -1.0),
+        ("-.inf", -np.inf),
+        (".", "."),
+        ("1.2.3", "1.2.3"),
+        ("true", True),
+    ],
+)
+def test_yaml_numbers(text, value):
+    assert parse_yaml(text) == value
+    assert type(parse_yaml(text)) is type(value)
