@@ -1,4 +1,4 @@
-"""The command line: ``python -m experiments train|evaluate|activations|table|sweep|benchmark``."""
+"""The command line: ``python -m experiments train|evaluate|activations|table|figure|sweep|benchmark``."""
 
 import argparse
 import datetime
@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_activations(commands)
     _add_benchmark(commands)
     _add_table(commands)
+    _add_figure(commands)
     _add_sweep(commands)
     options, rest = parser.parse_known_args(arguments)
     # argparse gives up on KEY=VALUE behind an option.
@@ -179,6 +180,12 @@ def _add_benchmark(commands) -> None:
 
 def _add_table(commands) -> None:
     from experiments.table import command
+
+    command.add_parser(commands)
+
+
+def _add_figure(commands) -> None:
+    from experiments.figures import command
 
     command.add_parser(commands)
 

@@ -68,18 +68,28 @@ def completed(values: dict[str, Any]) -> dict[str, Any]:
         return values
 
 
-def apply_override(values: dict[str, Any], override: str) -> None:
-    """Sets one ``key=value`` in nested dictionaries; whether the key exists is the validation's business."""
+def parse_override(override: str) -> tuple[str, Any]:
+    """The dotted key and the value of ``key=value``.
+
+    Raises:
+      ConfigError: it is not written so.
+    """
     key, equals, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
+    key = key.strip()
+    if not equals or not all(key.split(".")):
         raise ConfigError(
             f"an override is written key=value (as in train.epochs=1), got {override!r}"
         )
     try:
-        value = parse_yaml(text)
+        return key, parse_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"the value of the override {override!r} is not valid YAML") from error
+
+
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Sets one ``key=value`` in nested dictionaries; whether the key exists is the validation's business."""
+    key, value = parse_override(override)
+    parts = key.split(".")
     for depth, part in enumerate(parts[:-1], start=1):
         if values.get(part) is None:  # absent, or a section that a file left empty
             values[part] = {}

@@ -1,0 +1,114 @@
+"""The paper's figures: what is measured is right, the page says the paper's numbers beside ours, bad files are named."""
+
+import json
+
+import pytest
+
+from experiments.__main__ import main
+from experiments.errors import ConfigError
+from experiments.figures.spec import load_figure
+
+FILL_IN = "{kind: fill_in, name: filling, resolution: 16, layers: 2}"
+EPOCH_COST = """
+kind: epoch_cost
+name: cost
+base: base.yaml
+set: {model.hidden: 8}
+resolutions: [16]
+dense: [16]
+batch_size: 2
+steps: 1
+"""
+BASE = """
+name: base
+data: {kind: solids, train_size: 8, test_size: 2}
+model: {kind: octnet3, input_density: 0.3}
+"""
+
+
+@pytest.fixture
+def figure(tmp_path):
+    (tmp_path / "base.yaml").write_text(BASE)
+
+    def write(text):
+        path = tmp_path / "figure.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def run(path, *options):
+    return main(["figure", str(path), "--root", str(path.parent), *options])
+
+
+def result_of(path, name):
+    return json.loads((path.parent / "experiments" / "results" / f"{name}.json").read_text())
+
+
+def test_fill_in(figure):
+    path = figure(FILL_IN)
+    assert run(path) == 0
+    rows = {
+        (row["points"], row["bound"]): row["density"] for row in result_of(path, "filling")["rows"]
+    }
+    for points in ("uniform", "surface"):
+        free, bounded = rows[points, None], rows[points, 1 / 16]
+        assert free[0] == bounded[0] == 1 / 16
+        assert free[0] < free[1] < free[2] <= 1
+        assert all(density <= 1 / 16 for density in bounded)
+    assert rows["uniform", None][1] > rows["surface", None][1]
+    page = (path.parent / "docs" / "figures" / "filling.md").read_text()
+    assert f"{rows['uniform', None][1]:.4f}" in page and "27, until dense" in page
+    assert (path.parent / "docs" / "figures" / "filling.png").stat().st_size > 1000
+
+
+def test_epoch_cost(figure):
+    path = figure(EPOCH_COST)
+    assert run(path) == 0
+    sparse, dense = result_of(path, "cost")["rows"]
+    assert (sparse["sparse"], dense["sparse"]) == (True, False)
+    assert sparse["parameters"] == dense["parameters"]
+    assert sparse["steps_per_epoch"] == 4 and sparse["epoch_s"] == 4 * sparse["step_s"]
+    page = path.parent / "docs" / "figures" / "cost.md"
+    text = page.read_text()
+    assert "2 min 10 s" in text and "3.83 MB" in text  # the paper's row
+    page.unlink()
+    assert run(path, "--report") == 0
+    assert page.read_text() == text
+
+
+def test_overrides_reach_the_experiment(figure, capsys):
+    path = figure(EPOCH_COST)
+    assert run(path, "data.train_sise=4") == 2
+    assert (
+        "unknown key 'data.train_sise' (did you mean 'data.train_size'?)" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{name: x}", "the key 'kind' is missing"),
+        ("{kind: pie, name: x}", "'kind': input should be 'fill_in' or 'epoch_cost', got 'pie'"),
+        ("{kind: fill_in, name: x, layer: 2}", "unknown key 'layer' (did you mean 'layers'?)"),
+        ("{kind: epoch_cost, name: x, base: b, resolutions: []}", "'resolutions'"),
+    ],
+)
+def test_bad_figures(figure, text, message):
+    with pytest.raises(ConfigError) as error:
+        load_figure(figure(text))
+    assert message in str(error.value)
+
+
+def test_a_report_needs_the_result_of_this_very_configuration(figure, capsys):
+    path = figure(FILL_IN)
+    assert run(path, "--report") == 2
+    assert "cannot read the result file" in capsys.readouterr().err
+    folder = path.parent / "experiments" / "results"
+    folder.mkdir(parents=True)
+    (folder / "filling.json").write_text(json.dumps({"config": {"kind": "fill_in"}, "rows": []}))
+    assert run(path, "--report") == 2
+    assert "another configuration" in capsys.readouterr().err
+    assert run(path, "data.root=x") == 2
+    assert "no experiment to override" in capsys.readouterr().err
