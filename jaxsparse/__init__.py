@@ -9,9 +9,9 @@ from jaxsparse import direct
 from jaxsparse._core.export import export_checks
 
 if TYPE_CHECKING:
-    from jaxsparse import models, nn, optim
+    from jaxsparse import data, models, nn, optim
 
-__all__ = ["direct", "export_checks", "models", "nn", "optim"]
+__all__ = ["data", "direct", "export_checks", "models", "nn", "optim"]
 
 try:
     __version__ = importlib.metadata.version("jaxsparse")
@@ -20,6 +20,6 @@ except importlib.metadata.PackageNotFoundError:  # run from a source tree
 
 
 def __getattr__(name: str) -> ModuleType:
-    if name in ("models", "nn", "optim"):  # these need Flax or Optax, which take a second to import
+    if name in ("data", "models", "nn", "optim"):  # Flax and Optax take a second to import
         return importlib.import_module(f"jaxsparse.{name}")
     raise AttributeError(f"module 'jaxsparse' has no attribute {name!r}")

@@ -2,12 +2,14 @@
 
 from experiments.config.load import completed, load_config
 from experiments.config.schema import (
+    AugmentedSection,
     DataConfig,
     DigitsConfig,
     DistributedConfig,
     ExperimentConfig,
     MnistConfig,
     ModelConfig,
+    ModelNet40Config,
     OctNet3Config,
     OctNet3ImageConfig,
     OptimizerConfig,
@@ -19,12 +21,14 @@ from experiments.config.schema import (
 )
 
 __all__ = [
+    "AugmentedSection",
     "DataConfig",
     "DigitsConfig",
     "DistributedConfig",
     "ExperimentConfig",
     "MnistConfig",
     "ModelConfig",
+    "ModelNet40Config",
     "OctNet3Config",
     "OctNet3ImageConfig",
     "OptimizerConfig",

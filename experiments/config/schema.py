@@ -68,7 +68,45 @@ class SolidsConfig(Section):
         return self
 
 
-DataConfig = Annotated[DigitsConfig | MnistConfig | SolidsConfig, Field(discriminator="kind")]
+class AugmentedSection(Section):
+    """Random changes to the clouds that are trained on, others in every epoch; what is tested on is left alone."""
+
+    rotation: Literal["none", "up", "any"] = "none"
+    """up: about the vertical axis; any: all rotations equally likely."""
+    jitter: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """Standard deviation of what every coordinate moves by; the objects' radius is 1."""
+    jitter_clip: Scale = 0.05
+    """No coordinate moves farther."""
+    translation: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """The farthest that an object moves in each dimension; half of the volume is 1."""
+
+
+class ModelNet40Config(AugmentedSection):
+    """ModelNet40's objects as clouds of points: test.npz and train_0.npz to train_3.npz."""
+
+    kind: Literal["modelnet40"]
+    root: Path | None = None
+    """The folder with the files. There is no download: ModelNet is for academic research only."""
+    resolution: Annotated[int, Field(ge=8, le=256)] = 32
+    """Voxels a dimension."""
+    padding: Annotated[int, Field(ge=0, le=8)] = 0
+    """Voxels at either end of every dimension that stay empty; the objects shrink."""
+    fit: Literal["sphere", "cube"] = "sphere"
+    """What fills the volume. sphere: the unit ball that holds every object about its mean, so that turned objects stay whole;
+    cube: the bounding cube of each object as it is turned, which uses more voxels."""
+    train_part: Literal["all", 0, 1, 2, 3] = "all"
+    """All that is trained on, or one of its quarters, in which all classes have their share."""
+
+    @model_validator(mode="after")
+    def _room(self) -> "ModelNet40Config":
+        if self.resolution <= 2 * self.padding:
+            raise ValueError("padding must leave voxels: it is half of resolution or more")
+        return self
+
+
+DataConfig = Annotated[
+    DigitsConfig | MnistConfig | SolidsConfig | ModelNet40Config, Field(discriminator="kind")
+]
 
 
 class OctNet3Section(Section):
@@ -195,6 +233,8 @@ class TrainConfig(Section):
     epochs: Positive = 10
     batch_size: Positive = 100
     test_batch_size: Positive = 500
+    test_every: Positive = 1
+    """Epochs between two tests; the last epoch always ends in one."""
     log_every: Positive = 20
     """Steps between two lines of metrics.jsonl."""
     checkpoint_every: Positive | None = None

@@ -5,7 +5,13 @@ from typing import Protocol
 
 import numpy as np
 
-from experiments.config import DataConfig, DigitsConfig, MnistConfig, SolidsConfig
+from experiments.config import (
+    DataConfig,
+    DigitsConfig,
+    MnistConfig,
+    ModelNet40Config,
+    SolidsConfig,
+)
 
 
 class Split(Protocol):
@@ -18,13 +24,19 @@ class Split(Protocol):
 
     @property
     def peak_density(self) -> float:
-        """A share of voxels that no image exceeds; 1 where it is not known."""
+        """A share of voxels that no image exceeds, none that is changed at random by much; 1 where it is not known."""
         ...
 
     def __len__(self) -> int: ...
 
-    def gather(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The images and labels of some indices: float32 ``[n, *image_shape]``, int32 ``[n]``."""
+    def gather(
+        self, index: np.ndarray, draw: tuple[int, int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The images and labels of some indices: float32 ``[n, *image_shape]``, int32 ``[n]``.
+
+        ``draw``, the run's seed and the epoch, is given for training only: a split that changes its images at random
+        draws the changes of image ``i`` from ``(*draw, i)``, and leaves them as they are without.
+        """
         ...
 
 
@@ -59,7 +71,9 @@ class ArraySplit:
         filled = np.count_nonzero(self.images.reshape(len(self), -1), axis=1)
         return max(int(filled.max(initial=0)), 1) / self.images[0].size
 
-    def gather(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def gather(
+        self, index: np.ndarray, draw: tuple[int, int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         return self.images[index].astype(np.float32) / np.float32(self.scale), self.labels[index]
 
 
@@ -112,6 +126,10 @@ def load_dataset(config: DataConfig) -> Dataset:
         from experiments.data.solids import load_solids
 
         return load_solids(config)
+    if isinstance(config, ModelNet40Config):
+        from experiments.data.modelnet40 import load_modelnet40
+
+        return load_modelnet40(config)
     assert isinstance(config, DigitsConfig)
     from experiments.data.digits import load_digits
 

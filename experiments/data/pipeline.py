@@ -39,12 +39,18 @@ def train_batches(
     """An endless iterator, every epoch in its own order; the rest that does not fill a batch is left out.
 
     ``part`` is ``(number, count)``: this process's share of the rows of every batch, which has ``batch_size`` in all.
-    Its position is ``get_state()``, a small JSON-like value, and ``set_state`` goes back to it exactly.
+    Its position is ``get_state()``, a small JSON-like value, and ``set_state`` goes back to it exactly. What a split changes
+    at random follows from ``seed``, the epoch and the image's number: it is the same after a return.
     """
     # Indices are shuffled and batched, so that a batch is one NumPy gather instead of a Python call an image.
     indices = grain.MapDataset.range(len(split)).shuffle(seed=seed)
     batches = indices.batch(batch_size, drop_remainder=True).repeat()
-    gathered = batches.map(lambda index: _gather(split, index, batch_size, part))
+    steps = max(len(split) // batch_size, 1)  # of an epoch
+
+    def gather(number: int, index: np.ndarray) -> Batch:
+        return _gather(split, index, batch_size, part, draw=(seed, number // steps))
+
+    gathered = batches.map_with_index(gather)
     return iter(gathered.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
 
 
@@ -55,12 +61,18 @@ def eval_batches(split: Split, batch_size: int, part: tuple[int, int] = WHOLE) -
         yield _gather(split, index, batch_size, part)
 
 
-def _gather(split: Split, index: np.ndarray, size: int, part: tuple[int, int]) -> Batch:
+def _gather(
+    split: Split,
+    index: np.ndarray,
+    size: int,
+    part: tuple[int, int],
+    draw: tuple[int, int] | None = None,
+) -> Batch:
     number, count = part
     size //= count
     index = index[number * size : (number + 1) * size]
     fill = size - len(index)
-    image, label = split.gather(index)
+    image, label = split.gather(index, draw)
     return {
         "image": np.pad(image, ((0, fill), *((0, 0),) * (image.ndim - 1))) if fill else image,
         "label": np.pad(label, (0, fill)),

@@ -7,6 +7,7 @@ import numpy as np
 
 from experiments.config import SolidKind, SolidsConfig
 from experiments.data.dataset import Dataset
+from jaxsparse.data import random_rotation
 
 Inside = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """Whether points (x, y, z), in the solid's own frame, lie in it."""
@@ -93,23 +94,10 @@ KINDS: dict[SolidKind, Callable[[np.random.Generator], tuple[Inside, float]]] = 
 # ---- From a solid to voxels ----------------------------------------------------------------------------------------------
 
 
-def rotation(rng: np.random.Generator) -> np.ndarray:
-    """A proper rotation, all equally likely: float64 ``[3, 3]`` from a unit quaternion."""
-    quaternion = rng.standard_normal(4)
-    w, x, y, z = quaternion / np.linalg.norm(quaternion)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-
-
 def voxelise(kind: SolidKind, resolution: int, rng: np.random.Generator) -> np.ndarray:
     """A solid of random proportions, pose, size and place, whole inside the volume: bool ``[r, r, r]``, True inside."""
     inside, extent = KINDS[kind](rng)
-    turn = rotation(rng)
+    turn = random_rotation(rng)
     half = (resolution - 1) / 2
     radius = rng.uniform(0.65, 0.98) * half
     centre = half + rng.uniform(-1, 1, 3) * (half - radius)
@@ -166,7 +154,9 @@ class SolidSplit:
         inside = voxelise(self.config.kinds[self.label(index)], self.config.resolution, rng)
         return surface(inside) if self.config.fill == "surface" else inside
 
-    def gather(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def gather(
+        self, index: np.ndarray, draw: tuple[int, int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         images = np.empty((len(index), *self.image_shape), np.float32)
         for row, number in enumerate(index.tolist()):
             images[row, ..., 0] = self.voxels(number)

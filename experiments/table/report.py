@@ -1,5 +1,7 @@
 """The page of a table, from its result files."""
 
+import math
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ def page(table: TableConfig, path: Path, runs: list[Run], results: TableResults)
     found: Found = [(run, result) for run in runs if (result := results.find(run))]
     missing = [run.name for run in runs if run not in [entry[0] for entry in found]]
     command = f"python -m experiments table {path.as_posix()} data.root=DIR"
+    compared = any(row.beside for row in table.rows)
     lines = [
         f"# {table.title}",
         "",
@@ -22,12 +25,17 @@ def page(table: TableConfig, path: Path, runs: list[Run], results: TableResults)
         "",
         _settings(runs[0]),
         "",
-        "| network | epochs | seeds | mean | lowest to highest | asked: mean | paper | best reaches it |",
-        "|---|---|---|---|---|---|---|---|",
-        *(_row(row, runs, found) for row in table.rows),
+        "| network | epochs | seeds | mean | lowest to highest | asked: mean | paper | best reaches it |"
+        + (" less the row named | asked: at least |" if compared else ""),
+        "|---|---|---|---|---|---|---|---|" + ("---|---|" if compared else ""),
+        *(
+            _row(row, runs, found) + (_beside(row, table, found) if compared else "")
+            for row in table.rows
+        ),
         "",
         "Test accuracy after the last epoch, on the whole test set. The dense twin is the same network with dense "
-        "convolutions.",
+        "convolutions."
+        + (" ± is the standard error of a difference of means over seeds." if compared else ""),
     ]
     if found:
         lines += [
@@ -60,7 +68,7 @@ def _row(row: RowConfig, runs: list[Run], found: Found) -> str:
     asked = "" if row.asked is None else f"{row.asked:.3f}"
     paper = "" if row.paper is None else f"{row.paper:.3f}"
     start = f"| {row.title or row.name} | {epochs}"
-    values = [result["test"]["accuracy"] for run, result in found if run.row == row]
+    values = _accuracies(row, found)
     if not values:
         return f"{start} | 0 | | | {asked} | {paper} | |"
     mean, best = sum(values) / len(values), max(values)
@@ -70,6 +78,33 @@ def _row(row: RowConfig, runs: list[Run], found: Found) -> str:
         f"{start} | {len(values)} | **{mean:.4f}** | {min(values):.4f} to {best:.4f} "
         f"| {asked}{verdict} | {paper} | {reached} |"
     )
+
+
+def _accuracies(row: RowConfig, found: Found) -> list[float]:
+    return [result["test"]["accuracy"] for run, result in found if run.row == row]
+
+
+def _beside(row: RowConfig, table: TableConfig, found: Found) -> str:
+    """Two more cells: the difference from another row, and what is asked of it."""
+    beside = row.beside
+    if beside is None:
+        return " | |"
+    other = next(other for other in table.rows if other.name == beside.row)
+    ours, theirs = _accuracies(row, found), _accuracies(other, found)
+    asked = "" if beside.below is None else f"-{beside.below:.3f}"
+    if beside.standard_errors:
+        asked += f" or -{beside.standard_errors:g} ±"
+    if not ours or not theirs:
+        return f" | {asked} |"
+    difference = statistics.fmean(ours) - statistics.fmean(theirs)
+    error = None
+    if min(len(ours), len(theirs)) > 1:
+        error = math.hypot(*(statistics.stdev(v) / math.sqrt(len(v)) for v in (ours, theirs)))
+    shown = f" {difference:+.4f}" + ("" if error is None else f" ± {error:.4f}")
+    if beside.below is not None:
+        least = -max(beside.below, beside.standard_errors * (error or 0.0))
+        asked += " (met)" if difference >= least else " (missed)"
+    return f"{shown} ({other.title or other.name}) | {asked} |"
 
 
 def _detail(run: Run, result: dict[str, Any]) -> str:

@@ -20,6 +20,16 @@ S = TypeVar("S", bound=Section)
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
+class BesideConfig(Section):
+    """Another row that a row is compared with."""
+
+    row: Name
+    below: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The project asks for a mean at most so much below the other's. Left out: the difference is shown, no more."""
+    standard_errors: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """Or at most so many standard errors of the difference below, where that is more."""
+
+
 class RowConfig(Section):
     """One row: the same network, trained from several seeds."""
 
@@ -34,6 +44,8 @@ class RowConfig(Section):
     """The test accuracy that the paper prints for it."""
     asked: float | None = None
     """The mean test accuracy that the project asks for."""
+    beside: BesideConfig | None = None
+    """The row it is compared with, as a sparse network with its dense twin."""
 
 
 class TableConfig(Section):
@@ -79,6 +91,9 @@ def load_table(path: Path) -> TableConfig:
     names = [row.name for row in table.rows]
     if len(set(names)) < len(names):
         raise ConfigError(f"{path}: two rows have the same name")
+    for row in table.rows:
+        if row.beside is not None and row.beside.row not in names:
+            raise ConfigError(f"{path}: {row.name!r} is beside {row.beside.row!r}, which is no row")
     return table
 
 

@@ -54,7 +54,7 @@ def train(
     resume: bool = False,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Trains a network and tests it after every epoch.
+    """Trains a network and tests it after every epoch, or as often as ``train.test_every`` says.
 
     Writes ``metrics.jsonl``, ``checkpoints/`` and, at the end, ``result.json`` to the run's folder. Of several processes
     (``distributed``) each calls it with the same folder; the first one writes and shows all.
@@ -160,8 +160,7 @@ class _Run:
             self.batches.set_state(position)
         self.record.begin(self.step)
         tested = self.step in [line["step"] for line in self.record.tests()]
-        ended = self.step and self.step % self.steps_per_epoch == 0
-        if ended and not self.devices.agreed(tested):
+        if self.step and self._test_is_due() and not self.devices.agreed(tested):
             self._end_epoch()  # stopped between the checkpoint and the test
 
     def advance(self) -> None:
@@ -178,7 +177,7 @@ class _Run:
         every = self.config.train.checkpoint_every
         if epoch_ends if every is None else self.step % every == 0:
             self.save()
-        if epoch_ends:
+        if self._test_is_due():
             self._end_epoch()
 
     def stopped(self) -> bool:
@@ -224,6 +223,10 @@ class _Run:
     @property
     def _epoch(self) -> int:
         return (self.step - 1) // self.steps_per_epoch + 1
+
+    def _test_is_due(self) -> bool:
+        between = self.config.train.test_every * self.steps_per_epoch
+        return self.step % between == 0 or self.step == self.total_steps
 
     def _report(self) -> None:
         count = len(self.recent)

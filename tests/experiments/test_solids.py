@@ -10,17 +10,6 @@ from experiments.data import load_dataset, solids, train_batches
 KINDS = list(solids.KINDS)
 
 
-def test_proper_rotations_of_every_direction(rng):
-    turns = np.stack([solids.rotation(rng) for _ in range(500)])
-    np.testing.assert_allclose(
-        turns @ turns.transpose(0, 2, 1), np.tile(np.eye(3), (500, 1, 1)), atol=1e-12
-    )
-    np.testing.assert_allclose(np.linalg.det(turns), 1, atol=1e-12)
-    # Uniform: every entry has mean 0 and variance 1/3 (five standard errors).
-    assert np.abs(turns.mean(axis=0)).max() < 5 * np.sqrt(1 / 3 / 500)
-    assert np.abs((turns**2).mean(axis=0) - 1 / 3).max() < 5 * np.sqrt(4 / 45 / 500)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_extent_is_the_radius_of_the_smallest_ball(kind, rng):
     inside, extent = solids.KINDS[kind](rng)

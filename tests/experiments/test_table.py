@@ -9,6 +9,7 @@ import pytest
 
 from experiments.__main__ import main
 from experiments.table.spec import load_table, runs_of
+from experiments.table.store import TableResults
 from experiments.train import trainer
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -114,6 +115,7 @@ def test_stopped_table_goes_on(table, tmp_path, capsys, monkeypatch):
         ("seeds: [0, 1]", "seeds: []", "'seeds': tuple should have at least 1 item"),
         ("name: dense", "name: tight", "two rows have the same name"),
         ("model.rho1", "model.rh1", "row 'tight' of"),
+        ("asked: 0.99", "beside: {row: loose}", "'tight' is beside 'loose', which is no row"),
         ("base: base.yaml", "base: nothing.yaml", "cannot read the configuration"),
     ],
 )
@@ -121,6 +123,57 @@ def test_bad_tables(table, capsys, old, new, message):
     table.write_text(TABLE.replace(old, new, 1))
     assert main(["table", str(table), "--list"]) == 2
     assert message in capsys.readouterr().err
+
+
+def _put(run, folder, accuracy):
+    result = {
+        "kind": "train",
+        "provenance": {
+            "commit": None,
+            "machine": {"processor": "x", "cpus": 1},
+            "versions": {"jax": "0"},
+        },
+        "config": run.config.model_dump(mode="json"),
+        "test": {"accuracy": accuracy, "loss": 1.0},
+        "layers": [],
+        "step_ms": None,
+        "history": [],
+    }
+    TableResults(folder / "experiments" / "results" / "little").put(run, result)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "asked", "cells"),
+    [
+        # tight, tight, dense, dense; differences by hand
+        ((0.8, 0.82, 0.83, 0.85), "below: 0.05", "-0.0300 ± 0.0141 (dense) | -0.050 (met) |"),
+        ((0.8, 0.82, 0.83, 0.85), "below: 0.02", "-0.0300 ± 0.0141 (dense) | -0.020 (missed) |"),
+        (
+            (0.8, 0.82, 0.83, 0.85),
+            "below: 0.02, standard_errors: 2.5",
+            "-0.0300 ± 0.0141 (dense) | -0.020 or -2.5 ± (met) |",
+        ),
+        ((0.9, 0.9, 0.8, 0.8), "below: 0", "+0.1000 ± 0.0000 (dense) | -0.000 (met) |"),
+        ((0.9, 0.8, 0.8, 0.8), None, "+0.0500 ± 0.0500 (dense) |  |"),
+        ((0.9, None, 0.8, None), "below: 0", "+0.1000 (dense) | -0.000 (met) |"),
+        ((0.9, 0.8, None, None), "below: 0", " | -0.000 |"),
+    ],
+)
+def test_rows_beside_another(table, tmp_path, accuracies, asked, cells):
+    beside = "{row: dense" + (f", {asked}" if asked else "") + "}"
+    text = TABLE.replace("asked: 0.99", f"beside: {beside}").replace(", seeds: [3]", "")
+    table.write_text(text)
+    runs = {run.name: run for run in runs_of(load_table(table), table)}
+    names = ["tight-seed0", "tight-seed1", "dense-seed0", "dense-seed1"]
+    for name, accuracy in zip(names, accuracies, strict=True):
+        if accuracy is not None:
+            _put(runs[name], tmp_path, accuracy)
+    assert main(["table", str(table), "--root", str(tmp_path), "--report"]) == 0
+    page = (tmp_path / "docs" / "little.md").read_text().splitlines()
+    head, rule, tight, dense = [line for line in page if line.startswith("|")][:4]
+    assert tight.endswith(cells)
+    assert dense.endswith("| | |")
+    assert len({line.count("|") for line in (head, rule, tight, dense)}) == 1
 
 
 def test_unknown_rows(table, capsys):
@@ -159,3 +212,29 @@ def test_mnist_table_is_what_was_asked():
         assert [run.seed for run in cells] == [0, 1, 2]
         assert {run.config.train.epochs for run in cells} == {10}
         assert {run.config.data.image_size for run in cells} == {28}
+
+
+def test_modelnet_table_is_what_was_asked():
+    path = CONFIGS / "tables" / "modelnet40_16.yaml"
+    table = load_table(path)
+    runs = runs_of(table, path)
+    bounds = {"0.06": (0.05, 0), "0.12": (None, 0), "0.33": (0.02, 2), "1": (0.02, 2)}
+    for row in table.rows:
+        if row.name in bounds:
+            assert row.beside.row == "dense"
+            assert (row.beside.below, row.beside.standard_errors) == bounds[row.name]
+            assert f"modelnet40-{row.name}" == row.set["model.preset"]
+    # All that is not the network's bounds or the share of the training set is the same in every row.
+    common = set()
+    for run in runs:
+        plain = run.config.model_dump(mode="json")
+        full = run.row.name.endswith("-full")
+        assert plain["data"].pop("train_part") == ("all" if full else 0)
+        assert plain["model"].pop("sparse") != run.row.name.startswith("dense")
+        for section, key in (("model", "preset"), (None, "name"), (None, "seed")):
+            (plain if section is None else plain[section]).pop(key)
+        common.add(json.dumps(plain))
+        assert plain["train"]["epochs"] == 30 and plain["data"]["resolution"] == 16
+    assert len(common) == 1
+    names = {run.name for run in runs}
+    assert len(names) == 17 and {"dense-full-seed0", "0.12-full-seed0"} < names
