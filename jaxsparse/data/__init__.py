@@ -1,4 +1,4 @@
-"""Point clouds and meshes to voxels, and random changes to them: plain NumPy, on the host."""
+"""Point clouds, meshes and sweeps to voxels and maps, and random changes to them: plain NumPy, on the host."""
 
 from jaxsparse.data.augment import (
     affine_points,
@@ -8,14 +8,26 @@ from jaxsparse.data.augment import (
     scale_points,
     translate_points,
 )
+from jaxsparse.data.birds_eye import (
+    BirdsEyeGrid,
+    birds_eye_map,
+    box_mask,
+    ground_mask,
+    occupied_mask,
+)
 from jaxsparse.data.normalize import normalize_points
 from jaxsparse.data.voxelize_points import batch_coords, voxelize_points
 
 __all__ = [
+    "BirdsEyeGrid",
     "affine_points",
     "batch_coords",
+    "birds_eye_map",
+    "box_mask",
+    "ground_mask",
     "jitter_points",
     "normalize_points",
+    "occupied_mask",
     "random_rotation",
     "rotate_points",
     "scale_points",

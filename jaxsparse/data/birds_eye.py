@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxsparse._core import checks
 from jaxsparse._core.checks import expected
+from jaxsparse.data import _arguments
 
 NEAR = 10.0
 """Metres around the sensor where open ground begins."""
@@ -46,10 +48,8 @@ class BirdsEyeGrid:
 
     def __post_init__(self) -> None:
         for name, size in (("cell", self.cell), ("height", self.height)):
-            if not (math.isfinite(size) and size > 0):
-                raise ValueError(
-                    expected("BirdsEyeGrid", name, "a number of metres above 0", f"{size!r}")
-                )
+            if checks.number("BirdsEyeGrid", name, size, low=0) == 0:
+                raise ValueError(expected("BirdsEyeGrid", name, "above 0", size))
         for name, size in (
             ("x_range", self.cell),
             ("y_range", self.cell),
@@ -76,7 +76,7 @@ class BirdsEyeGrid:
 
     def cells(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where points fall: int32 ``[M, 3]`` of (row, column, bin), and which of the points these are, int ``[M]``."""
-        points = _sweep("BirdsEyeGrid.cells", points)[:, :3].astype(np.float64)
+        points = _sweep("BirdsEyeGrid.cells", points)
         rows, columns, bins = self.shape
         row = np.floor((points[:, 1] - self.y_range[0]) / self.cell)
         column = np.floor((points[:, 0] - self.x_range[0]) / self.cell)
@@ -101,7 +101,7 @@ def birds_eye_map(points: np.ndarray, grid: BirdsEyeGrid | None = None) -> np.nd
 
     Raises:
       ValueError: not so many columns, or a coordinate is not finite.
-      TypeError: not of a floating point type.
+      TypeError: not an array of real numbers.
 
     Example usage::
 
@@ -135,7 +135,7 @@ def occupied_mask(
 
     Raises:
       ValueError: as :func:`birds_eye_map`; ``dilation`` is below 0 or not finite.
-      TypeError: ``points`` are not of a floating point type.
+      TypeError: ``points`` are no array of real numbers, or a number is none.
     """
     grid = BirdsEyeGrid() if grid is None else grid
     reach = _cells_of("occupied_mask", "dilation", dilation, grid)
@@ -235,7 +235,7 @@ def ground_mask(
 
     Raises:
       ValueError: as :func:`birds_eye_map`; ``patch`` is below a cell; another number is below 0 or not finite.
-      TypeError: ``points`` are not of a floating point type.
+      TypeError: ``points`` are no array of real numbers, or a number is none.
 
     Source: stands in for the road maps of SBNet's experiments (Table 3), which are not public; the method is ours.
     """
@@ -255,11 +255,8 @@ def ground_mask(
         "ring_spacing": ring_spacing,
     }
     for name, value in numbers.items():
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(expected("ground_mask", name, "a number, 0 or more", f"{value!r}"))
-    if not (math.isfinite(sensor_height) and sensor_height > 0):
-        wording = "a number of metres above 0"
-        raise ValueError(expected("ground_mask", "sensor_height", wording, f"{sensor_height!r}"))
+        checks.number("ground_mask", name, value, low=0)
+    checks.number("ground_mask", "sensor_height", sensor_height, low=0.01)
     rows, columns, _ = grid.shape
     shape = (-(-rows // size), -(-columns // size))
     cells, which = grid.cells(points)
@@ -336,22 +333,16 @@ def _dilate(mask: np.ndarray, reach: int) -> np.ndarray:
 
 
 def _cells_of(function: str, name: str, metres: float, grid: BirdsEyeGrid) -> int:
-    if not (math.isfinite(metres) and metres >= 0):
-        raise ValueError(expected(function, name, "metres, 0 or more", f"{metres!r}"))
-    return round(metres / grid.cell)
+    return round(checks.number(function, name, metres, low=0) / grid.cell)
 
 
-def _sweep(function: str, points: np.ndarray) -> np.ndarray:
-    points = np.asarray(points)
+def _sweep(function: str, value: Any) -> np.ndarray:
+    """x, y, z of a sweep, float64 ``[N, 3]``."""
+    points = np.asarray(value)
     if points.ndim != 2 or points.shape[1] < 3:
-        raise ValueError(
-            expected(function, "points", "shape [N, 3] or more columns", f"{points.shape}")
-        )
-    if not np.issubdtype(points.dtype, np.floating):
-        raise TypeError(expected(function, "points", "a floating point type", str(points.dtype)))
-    if not np.isfinite(points[:, :3]).all():
-        raise ValueError(expected(function, "points", "finite coordinates", "NaN or inf"))
-    return points
+        wording = "[N, 3] or more columns"
+        raise ValueError(expected(function, "points", wording, f"shape {points.shape}"))
+    return _arguments.points(function, points[:, :3], dims=3).astype(np.float64)
 
 
 def _count(ends: tuple[float, float], size: float) -> int:

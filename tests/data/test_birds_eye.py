@@ -115,12 +115,13 @@ def test_gaps_between_rings_are_filled_up_to_a_limit():
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
-        (lambda: BirdsEyeGrid(cell=0.0), ValueError, "cell must be a number of metres above 0"),
+        (lambda: BirdsEyeGrid(cell=0.0), ValueError, "cell must be above 0"),
+        (lambda: BirdsEyeGrid(height=math.nan), ValueError, "height must be finite"),
         (lambda: BirdsEyeGrid(x_range=(3.0, 3.0)), ValueError, "x_range must be"),
         (lambda: BirdsEyeGrid(z_range=(0.0, math.inf)), ValueError, "z_range must be"),
         (lambda: BirdsEyeGrid(y_range=(0.0, 0.12)), ValueError, "a whole number of cells"),
-        (lambda: birds_eye_map(np.zeros((4, 2))), ValueError, "points must be shape"),
-        (lambda: birds_eye_map(np.zeros((4, 3), int)), TypeError, "points must be a floating"),
+        (lambda: birds_eye_map(np.zeros((4, 2))), ValueError, r"points must be \[N, 3\]"),
+        (lambda: birds_eye_map(np.zeros((4, 3), str)), TypeError, "points must be an array of"),
         (lambda: birds_eye_map(np.full((4, 3), np.nan)), ValueError, "finite"),
         (lambda: occupied_mask(np.zeros((1, 3)), dilation=-1), ValueError, "dilation must be"),
         (lambda: box_mask(np.zeros((1, 6))), ValueError, "boxes must be shape"),
