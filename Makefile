@@ -198,6 +198,35 @@ python-asan: $(ASAN_VENV)/.installed ## A subset of the Python tests, the module
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	  $(ASAN_VENV)/bin/python $(PYTEST) $(ASAN_ARGS)
 
+# ---- The paper's figures and tables ------------------------------------------------------------------------------------------
+# DATA: the folder that holds mnist/, modelnet40/ and meshes/. What is there already is not run again; each goes on where it was
+# stopped. An extra environment: sweeps need Ray.
+DATA ?=
+FIGURES_VENV := .venv-figures
+FIGURES_PYTHON ?= $(FIGURES_VENV)/bin/python
+RUNNER = $(FIGURES_PYTHON) -m experiments
+
+$(FIGURES_VENV)/.installed: $(NATIVE) $(call changed,$(FIGURES_VENV))
+	@$(call environment,$(FIGURES_VENV),experiments$(,)sweep)
+
+.PHONY: figures gpu-figures
+figures: $(if $(filter $(FIGURES_VENV)/%,$(FIGURES_PYTHON)),$(FIGURES_VENV)/.installed) ## The paper's experiments that a CPU can run, DATA=DIR (a day on two cores; it can be stopped and goes on)
+	[[ -n "$(DATA)" ]] || { echo "Say where the data are: make figures DATA=DIR (with mnist/ and modelnet40/ in it)" >&2; exit 2; }
+	$(RUNNER) figure configs/figures/fill_in.yaml
+	$(RUNNER) figure configs/figures/epoch_cost.yaml data.root=$(DATA)/modelnet40
+	$(RUNNER) table configs/tables/modelnet40_16.yaml data.root=$(DATA)/modelnet40
+	$(RUNNER) table configs/tables/modelnet40_select.yaml data.root=$(DATA)/modelnet40
+	$(RUNNER) table configs/tables/mnist.yaml data.root=$(DATA)/mnist
+	$(RUNNER) sweep configs/sweeps/mnist_lambda.yaml data.root=$(DATA)/mnist
+	$(RUNNER) sweep configs/sweeps/modelnet40_lambda.yaml data.root=$(DATA)/modelnet40
+
+gpu-figures: ## Those that want a GPU, DATA=DIR FIGURES_PYTHON=python: with an environment that has jax's GPU plugin and the CUDA module
+	[[ -n "$(DATA)" ]] || { echo "Say where the data are: make gpu-figures DATA=DIR (with modelnet40/ in it)" >&2; exit 2; }
+	$(RUNNER) figure configs/figures/epoch_cost_gpu.yaml data.root=$(DATA)/modelnet40
+	$(RUNNER) table configs/tables/modelnet40_resolutions.yaml data.root=$(DATA)/modelnet40
+	$(RUNNER) table configs/tables/modelnet40_extreme.yaml data.root=$(DATA)/modelnet40
+	$(RUNNER) sweep configs/sweeps/modelnet40_64_lambda.yaml data.root=$(DATA)/modelnet40
+
 # ---- Documents ---------------------------------------------------------------------------------------------------------------
 .PHONY: docs docs-check
 docs: $(TEST_VENV)/.installed ## Write the generated parts of README and docs again from the result files

@@ -1,12 +1,17 @@
 """The paper's figures: what is measured is right, the page says the paper's numbers beside ours, bad files are named."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from experiments.__main__ import main
 from experiments.errors import ConfigError
+from experiments.figures import command, epoch_cost
+from experiments.figures.epoch_cost import experiment
 from experiments.figures.spec import load_figure
+
+ROOT = Path(__file__).parents[2]
 
 FILL_IN = "{kind: fill_in, name: filling, resolution: 16, layers: 2}"
 EPOCH_COST = """
@@ -15,7 +20,6 @@ name: cost
 base: base.yaml
 set: {model.hidden: 8}
 resolutions: [16]
-dense: [16]
 batch_size: 2
 steps: 1
 """
@@ -66,16 +70,20 @@ def test_fill_in(figure):
 def test_epoch_cost(figure):
     path = figure(EPOCH_COST)
     assert run(path) == 0
-    sparse, dense = result_of(path, "cost")["rows"]
-    assert (sparse["sparse"], dense["sparse"]) == (True, False)
-    assert sparse["parameters"] == dense["parameters"]
-    assert sparse["steps_per_epoch"] == 4 and sparse["epoch_s"] == 4 * sparse["step_s"]
+    (row,) = result_of(path, "cost")["rows"]
+    assert row["sparse"] and row["temporaries"] > 0
+    assert row["steps_per_epoch"] == 4 and row["epoch_s"] == 4 * row["step_s"]
     page = path.parent / "docs" / "figures" / "cost.md"
     text = page.read_text()
     assert "2 min 10 s" in text and "3.83 MB" in text  # the paper's row
     page.unlink()
     assert run(path, "--report") == 0
     assert page.read_text() == text
+    config = load_figure(path)
+    twin = experiment(config, path, 16, sparse=False)
+    assert not twin.model.sparse and twin.model.densities == (1 / 16, 1 / 16)
+    lines = epoch_cost.lines(config, [row, {**row, "sparse": False}])
+    assert sum("| dense twin |" in line for line in lines) == 1
 
 
 def test_overrides_reach_the_experiment(figure, capsys):
@@ -112,3 +120,14 @@ def test_a_report_needs_the_result_of_this_very_configuration(figure, capsys):
     assert "another configuration" in capsys.readouterr().err
     assert run(path, "data.root=x") == 2
     assert "no experiment to override" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs" / "figures").glob("*.yaml")), ids=str)
+def test_committed_pages_are_those_of_the_committed_results(file):
+    config = load_figure(file)
+    result = ROOT / "experiments" / "results" / f"{config.name}.json"
+    page = ROOT / "docs" / "figures" / f"{config.name}.md"
+    assert result.exists() == page.exists()
+    if result.exists():
+        text = command.page(config, file.relative_to(ROOT), json.loads(result.read_text()))
+        assert page.read_text() == text
