@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from experiments.gpu_check import bench, build, report, sanitize, suite
+from experiments.gpu_check import bench, bench_direct, build, report, sanitize, suite
 from experiments.gpu_check.child import Command
 from experiments.gpu_check.options import Options
-from experiments.gpu_check.results import FOLDER, NAME, ROOT, Results, folder
+from experiments.gpu_check.results import FOLDER, NAME, ROOT, Results, folder, stage_key
 from experiments.gpu_check.running import Stage, Verdict, now
 
 
@@ -48,8 +48,8 @@ def _sanitize(options: Options) -> Iterator[Command]:
 
 
 def _bench(options: Options) -> Iterator[Command]:
-    results = Results()
-    yield from (bench.command(job, options, results) for job in bench.plan(options))
+    stage = Stage("bench-direct", options, Results(), folder() / "bench-direct.log")
+    yield from (bench.command(job, stage) for job in bench_direct.plan(options))
 
 
 STAGES = {
@@ -59,7 +59,11 @@ STAGES = {
     "test": Kind("the test suite, and CPU against GPU", suite.run, _test),
     "sanitize": Kind("compute-sanitizer, command buffers", sanitize.run, _sanitize, seconds=200),
     "bench-direct": Kind(
-        "the benchmarks of jaxsparse.direct", bench.run, _bench, partial=True, seconds=450
+        "the benchmarks of jaxsparse.direct",
+        bench_direct.run,
+        _bench,
+        partial=True,
+        seconds=450,
     ),
 }
 
@@ -80,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         platform=given.platform,
         quick=given.quick,
         seconds=given.seconds or 0.0,
-        missing=given.missing,
+        again=given.again,
         only=tuple(given.only),
     )
     names = list(STAGES) if given.stage == "all" else [given.stage]
@@ -115,7 +119,7 @@ def _run(name: str, options: Options) -> int:
         raise
     except Exception as error:  # the other stages still have their turn
         verdict = stage.failed(f"{type(error).__name__}: {error}")
-    results.stages[name] = {
+    results.stages[stage_key(name, options.platform)] = {
         "verdict": verdict.word,
         "why": verdict.why,
         "seconds": time.time() - begin,
@@ -162,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
         "--seconds", type=float, help="bound on the time of one stage (default: each its own)"
     )
     parser.add_argument(
-        "--missing", action="store_true", help="bench-direct: only what the result file lacks"
+        "--again", action="store_true", help="do again what the result files have, too"
     )
     parser.add_argument(
         "--only", nargs="+", default=(), metavar="NAME",

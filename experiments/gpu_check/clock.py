@@ -15,7 +15,8 @@ wait and the dispatch are a thousandth.
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -85,6 +86,29 @@ class Loop:
         for key in ("median", "best"):
             values[key] /= self.count
         return values | {"calls_a_sample": self.count}
+
+
+Request = tuple[Callable[..., Any], tuple[Any, ...], int]
+"""A loop to be compiled: function, arguments (only their shapes count), number of calls."""
+
+
+def compile_ahead(chains: Sequence[Sequence[Request]], threads: int = 8) -> None:
+    """Compiles loops that are going to be made: the chains beside each other, each chain in its order.
+
+    XLA's compiler is one thread a program. Loops with convolutions of cuDNN's belong into one chain, for compiling them
+    tries algorithms out on the device, and no other must run there then. What does not compile here says so when its
+    loop is made.
+    """
+
+    def compile_chain(chain: Sequence[Request]) -> None:
+        for function, arguments, count in chain:
+            try:
+                _compiled(function, arguments, jax.eval_shape(function, *arguments), count)
+            except RuntimeError:
+                continue
+
+    with ThreadPoolExecutor(min(threads, max(1, len(chains)))) as pool:
+        list(pool.map(compile_chain, chains))
 
 
 _CACHE: dict[Any, Any] = {}

@@ -1,8 +1,6 @@
-"""The convolution against cuDNN's: the grid of Fig. 4, a batch beside it; contestants of a group alternate in one process."""
+"""The convolution against cuDNN's; contestants of a group alternate in one process."""
 
 import dataclasses
-import itertools
-from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import Any
 
@@ -11,76 +9,31 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from experiments.benchmark.cases import (
-    FILTER_DENSITIES,
-    PASSES,
-    POINTS,
-    SELECTIONS,
-    Case,
-    Group,
-    cases,
-    filter_mask,
-)
+from experiments.benchmark.cases import Case, Group, filter_mask
 from experiments.benchmark.dense_side import dense_bytes
-from experiments.benchmark.timing import Effort, alternate
+from experiments.benchmark.timing import alternate
 from experiments.gpu_check import clock
 from experiments.gpu_check.inputs import batch_input, kernel_values
 from experiments.gpu_check.results import Row
+from experiments.gpu_check.works import Work
 from jaxsparse import direct
 
-CHANNELS = ((1, 8), (8, 8), (8, 16), (16, 32))
-BATCHES = (1, 8)
 DIMENSIONS = {
     "NDHWC": ("NDHWC", "DHWIO", "NDHWC"),
     "NCDHW": ("NCDHW", "OIDHW", "NCDHW"),
 }
 PRECISIONS = {"TF32": lax.Precision.DEFAULT, "float32": lax.Precision.HIGHEST}
-EFFORT = Effort(seconds=0.25, repeats=(3, 9), sample=0.02, slow=0.5)
 CHECK_UP_TO = 64
 
 
-@dataclasses.dataclass(frozen=True)
-class Work:
-    """A group with its batch, and which of its cases to measure."""
+@dataclasses.dataclass
+class _Contestant:
+    """A case, before its loop is made."""
 
-    group: Group
-    batch: int
-    cases: tuple[Case, ...]
-
-
-def headline() -> Iterator[Work]:
-    """What the issue asks for, first things first."""
-    uniform = tuple(cases(("uniform",), (0.1,), SELECTIONS))
-    surface = tuple(cases(("surface",), (0.1, 1.0), SELECTIONS))
-    yield Work(Group("forward", (1, 8), 256), 1, uniform)
-    both = tuple(cases(POINTS, (0.1, 1.0), SELECTIONS))
-    for resolution in (64, 128, 256):
-        yield Work(Group("forward", (8, 8), resolution), 1, surface)
-    # Last: cuDNN takes its time to choose an algorithm.
-    yield Work(Group("forward+backward", (8, 8), 256), 8, both)
-
-
-def grid(resolutions: tuple[int, ...] = (256, 128, 64, 32, 16)) -> Iterator[Work]:
-    """Everything: the narrow channels and the forward pass first, large volumes before small ones, both batches."""
-    every = tuple(cases(POINTS, FILTER_DENSITIES, SELECTIONS))
-    for channels, passes, resolution, batch in itertools.product(
-        CHANNELS, PASSES, resolutions, BATCHES
-    ):
-        yield Work(Group(passes, channels, resolution), batch, every)
-
-
-def rehearsal() -> Iterator[Work]:
-    """Every path, tiny."""
-    for passes, batch in (("forward", 1), ("forward+backward", 2)):
-        yield Work(Group(passes, (1, 2), 8), batch, tuple(cases(("uniform",), (0.3,), SELECTIONS)))
-
-
-def name(work: Work, case: Case) -> str:
-    """The name of a row."""
-    return (
-        f"conv {work.group} batch {work.batch} {case.points} filter {case.filter_density:g} "
-        f"{case.selection} selection"
-    )
+    arguments: tuple[Any, ...]
+    function: Any
+    count: int
+    facts: dict[str, Any]
 
 
 def measure(work: Work) -> list[Row]:
@@ -90,54 +43,39 @@ def measure(work: Work) -> list[Row]:
       ValueError: a sparse result differs from the dense one; nothing was timed.
     """
     group, batch = work.group, work.batch
-    channels_in, channels_out = group.channels
     weights = jnp.asarray(kernel_values(group.channels))
+    sparse = {case: _contestant(work, case, weights) for case in work.cases}
+    if group.passes == "forward" and group.resolution <= CHECK_UP_TO and batch == 1:
+        capacity = max(one.facts["responses_found"] for one in sparse.values())
+        for case, one in sparse.items():
+            _check(one.arguments, capacity, f"{group}, {case}")
+    clock.compile_ahead(
+        [
+            _dense_requests(group, batch),
+            *([(one.function, one.arguments, one.count)] for one in sparse.values()),
+        ]
+    )
     loops: dict[str, clock.Loop] = {}
-    facts: dict[Case, dict[str, Any]] = {}
-    for case in work.cases:
-        x = batch_input(case.points, group.resolution, channels_in, batch)
-        alive = jnp.asarray(filter_mask(group.channels, case.filter_density))
-        capacity = group.resolution**2  # ceil(volume / r)
-        nnz = _probe(x, weights, alive, capacity)
-        found = int(nnz.max())
-        capacity = found if case.selection == "without" else capacity
-        if group.resolution <= CHECK_UP_TO and case.selection == "without" and batch == 1:
-            _check(x, weights, alive, capacity, f"{group}, {case}")
-        arguments: tuple[Any, ...] = (x, weights, alive)
-        slots = batch * channels_out * capacity
-        moved = x.nbytes + 8 * slots
-        if group.passes != "forward":
-            arguments += (jax.random.normal(jax.random.key(3), (batch, channels_out, capacity)),)
-            moved = 4 * moved
-        function = _sparse(group.passes, capacity)
-        count = clock.rounds(4 * moved)
-        # Loops give their arguments away.
-        own = clock.Arguments(*jax.tree.map(jnp.copy, arguments))
-        loops[str(case)] = clock.Loop(function, own, count)
-        workspace = direct.conv_workspace(x, weights, capacity=capacity)
-        facts[case] = {
-            "capacity": capacity,
-            "responses_found": found,
-            "kept_share": float(jnp.minimum(nnz, capacity).sum() / nnz.sum()),
-            "bytes_held": x.nbytes + 8 * slots + 4 * batch * channels_out,
-            "workspace_bytes": workspace.forward if group.passes == "forward" else max(workspace),
-        }
-    dense, failed = _dense_loops(group, batch, weights)
+    for case, one in sparse.items():
+        # Loops give their arguments away, and cases share some.
+        own = clock.Arguments(*jax.tree.map(jnp.copy, one.arguments))
+        loops[str(case)] = clock.Loop(one.function, own, one.count)
+    dense, failed = _dense_loops(group, batch)
     loops |= dense
-    timings = alternate(loops, EFFORT, rivals=dict.fromkeys(dense, "dense"))
+    timings = alternate(loops, work.effort, rivals=dict.fromkeys(dense, "dense"))
     found_dense = {name: loops[name].per_call(timings[name]) for name in dense}
+    best = min(found_dense, key=lambda n: found_dense[n]["median"], default=None)
     rows = []
-    for case, known in facts.items():
+    for case, one in sparse.items():
         timing = loops[str(case)].per_call(timings[str(case)])
         ratios = {kind: _ratio(found_dense, kind, timing) for kind in ("", *PRECISIONS)}
-        best = min(found_dense, key=lambda n: found_dense[n]["median"], default=None)
         rows.append(
             {
-                "row": name(work, case),
+                "row": work.row(case),
                 "section": "convolution",
                 "passes": group.passes,
-                "in_channels": channels_in,
-                "out_channels": channels_out,
+                "in_channels": group.channels[0],
+                "out_channels": group.channels[1],
                 "resolution": group.resolution,
                 "batch": batch,
                 **dataclasses.asdict(case),
@@ -149,10 +87,42 @@ def measure(work: Work) -> list[Row]:
                 "ratio_to_tf32": ratios["TF32"],
                 "ratio_to_float32": ratios["float32"],
                 "dense_bytes": batch * dense_bytes(group),
-                **known,
+                **one.facts,
             }
         )
     return rows
+
+
+def _contestant(work: Work, case: Case, weights: jax.Array) -> _Contestant:
+    group, batch = work.group, work.batch
+    channels_in, channels_out = group.channels
+    x = batch_input(case.points, group.resolution, channels_in, batch)
+    alive = jnp.asarray(filter_mask(group.channels, case.filter_density))
+    most = group.resolution**2  # ceil(volume / r)
+    nnz = np.asarray(_probe(x, weights, alive, most), np.int64)
+    found = int(nnz.max())
+    capacity = found if case.selection == "without" else most
+    arguments: tuple[Any, ...] = (x, weights, alive)
+    slots = batch * channels_out * capacity
+    moved = x.nbytes + 8 * slots
+    if group.passes != "forward":
+        arguments += (_cotangent((batch, channels_out, capacity)),)
+        moved = 4 * moved
+    workspace = direct.conv_workspace(x, weights, capacity=capacity)
+    facts = {
+        "capacity": capacity,
+        "responses_found": found,
+        "kept_share": float(np.minimum(nnz, capacity).sum() / nnz.sum()),
+        "bytes_held": x.nbytes + 8 * slots + 4 * batch * channels_out,
+        "workspace_bytes": workspace.forward if group.passes == "forward" else max(workspace),
+    }
+    function = _sparse(group.passes, capacity)
+    return _Contestant(arguments, function, clock.rounds(4 * moved), facts)
+
+
+def _cotangent(shape: tuple[int, ...]) -> jax.Array:
+    """Drawn by NumPy: a program of XLA's for every capacity would take longer."""
+    return jnp.asarray(np.random.default_rng(3).standard_normal(shape, np.float32))
 
 
 def _ratio(dense: dict[str, dict[str, float]], kind: str, timing: dict[str, float]) -> float | None:
@@ -199,15 +169,28 @@ def _dense(passes: str, layout: str, precision: str) -> Any:
     return forward if passes == "forward" else both
 
 
-def _dense_loops(
-    group: Group, batch: int, weights: jax.Array
-) -> tuple[dict[str, clock.Loop], dict[str, str]]:
+def _dense_count(group: Group, batch: int) -> int:
+    return clock.rounds(batch * dense_bytes(group) * (1 if group.passes == "forward" else 4))
+
+
+def _dense_requests(group: Group, batch: int) -> list[clock.Request]:
+    """All dense loops, to be compiled one after the other."""
+    count = _dense_count(group, batch)
+    requests: list[clock.Request] = []
+    for layout in DIMENSIONS:
+        shapes = _dense_shapes(group, batch, layout)
+        arguments = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
+        requests += [(_dense(group.passes, layout, p), arguments, count) for p in PRECISIONS]
+    return requests
+
+
+def _dense_loops(group: Group, batch: int) -> tuple[dict[str, clock.Loop], dict[str, str]]:
     """Both layouts with both precisions; those that cannot run, and why. What lies where is all the same to them."""
     loops: dict[str, clock.Loop] = {}
     failed: dict[str, str] = {}
-    count = clock.rounds(batch * dense_bytes(group) * (1 if group.passes == "forward" else 4))
+    count = _dense_count(group, batch)
     for layout in DIMENSIONS:
-        arguments = _dense_arguments(group, batch, weights, layout)
+        arguments = _dense_arguments(group, batch, layout)
         for precision in PRECISIONS:
             label = f"{layout} {precision}"
             try:
@@ -217,29 +200,44 @@ def _dense_loops(
             except RuntimeError as error:  # out of memory; no algorithm; moved out of the loop
                 failed[label] = str(error).splitlines()[0][:200]
                 # The other precision's loop has the same ones.
-                arguments.take_back(_dense_arguments(group, batch, weights, layout).values, None)
+                arguments.take_back(_dense_arguments(group, batch, layout).values, None)
     return loops, failed
 
 
-def _dense_arguments(group: Group, batch: int, weights: jax.Array, layout: str) -> clock.Arguments:
-    """Fresh arrays: image, kernel, and a cotangent where it is asked for."""
+def _dense_shapes(group: Group, batch: int, layout: str) -> list[tuple[int, ...]]:
+    """Of the image, the kernel, and a cotangent where it is asked for."""
     first = layout == "NCDHW"
     spatial = (group.resolution,) * 3
-    sizes = [(batch, c, *spatial) if first else (batch, *spatial, c) for c in group.channels]
-    image = jax.random.normal(jax.random.key(4), sizes[0])
-    kernel = jnp.moveaxis(weights, (-1, -2), (0, 1)) if first else jnp.copy(weights)
-    if group.passes == "forward":
-        return clock.Arguments(image, kernel)
-    return clock.Arguments(image, kernel, jax.random.normal(jax.random.key(3), sizes[1]))
+    image, result = (
+        (batch, c, *spatial) if first else (batch, *spatial, c) for c in group.channels
+    )
+    kernel = (*group.channels[::-1], 3, 3, 3) if first else (3, 3, 3, *group.channels)
+    return [image, kernel] if group.passes == "forward" else [image, kernel, result]
 
 
-def _check(x: Any, weights: Any, alive: Any, capacity: int, what: str) -> None:
-    forward = lax.conv_general_dilated(
+def _dense_arguments(group: Group, batch: int, layout: str) -> clock.Arguments:
+    """Fresh arrays."""
+    shapes = _dense_shapes(group, batch, layout)
+    return clock.Arguments(*(_normal(jax.random.key(n), s) for n, s in enumerate(shapes)))
+
+
+@partial(jax.jit, static_argnums=1)
+def _normal(key: Any, shape: tuple[int, ...]) -> jax.Array:
+    return jax.random.normal(key, shape)
+
+
+def _check(arguments: tuple[Any, ...], capacity: int, what: str) -> None:
+    """Compares with the dense convolution."""
+    error, largest = _deviation(*arguments, capacity)
+    if not error <= 1e-4 * largest:
+        raise ValueError(f"{what}: the sparse result is off by {error:.2e}; nothing was timed")
+
+
+@partial(jax.jit, static_argnames="capacity")
+def _deviation(x: Any, weights: Any, alive: Any, capacity: int) -> tuple[jax.Array, jax.Array]:
+    dense = lax.conv_general_dilated(
         x.to_dense(), jnp.where(alive, weights, 0), (1, 1, 1), "SAME",
         dimension_numbers=DIMENSIONS["NDHWC"], precision=PRECISIONS["float32"],
     )  # fmt: skip
-    expected = np.asarray(forward)
-    found = np.asarray(_sparse("forward", capacity)(x, weights, alive).to_dense())
-    error = float(np.abs(found - expected).max())
-    if not error <= 1e-4 * float(np.abs(expected).max()):
-        raise ValueError(f"{what}: the sparse result is off by {error:.2e}; nothing was timed")
+    found = direct.conv(x, weights, mask=alive, capacity=capacity).to_dense()
+    return jnp.abs(found - dense).max(), jnp.abs(dense).max()

@@ -2,14 +2,21 @@
 
 import functools
 import json
+import math
 import sys
 import tempfile
+import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.gpu_check import works
 from experiments.gpu_check.child import emit
 from experiments.gpu_check.results import Results, Row
+
+NO_MEMORY = 75
+"""The exit status of a job that the GPU's memory does not suffice for."""
 
 
 def machine(copied: int) -> Iterator[Row]:
@@ -27,23 +34,37 @@ def machine(copied: int) -> Iterator[Row]:
 
 
 def conv(
-    part: str, known_in: str = "", quick: bool = False, recorded: bool = False
+    part: str,
+    known_in: dict[str, str] | None = None,
+    until: float = math.inf,
+    recorded: bool = False,
 ) -> Iterator[Row]:
-    """A part of the grid: ``"headline"`` or ``"grid"``; rows in the result file ``known_in`` are not measured again.
+    """A part of the cases, see works.py.
 
-    ``recorded``: XLA_FLAGS say that loops are command buffers; these rows are a section of their own.
+    Args:
+      part: its name.
+      known_in: ``path`` of a result file, and what rows in it must be of to be left out here (`Results.known`).
+      until: seconds since the epoch; no group of cases is begun that would not be through by then, as the ones before tell.
+      recorded: XLA_FLAGS say that loops are command buffers; these rows are a section of their own.
     """
     import dataclasses
 
     from experiments.gpu_check import clock, convolution
 
-    known = {row["row"] for row in Results(Path(known_in)).rows} if known_in else set()
+    known: set[str] = set()
+    if known_in:
+        how_known = {key: value for key, value in known_in.items() if key != "path"}
+        known = Results(Path(known_in["path"])).known(**how_known)
+    how = "recorded " if recorded else ""
     failures: list[str] = []
-    works = convolution.rehearsal() if quick else getattr(convolution, part)()
-    for work in works:
-        how = "recorded " if recorded else ""
-        wanted = tuple(c for c in work.cases if how + convolution.name(work, c) not in known)
+    longest = 0.0
+    for work in works.PARTS[part]():
+        wanted = tuple(case for case in work.cases if how + work.row(case) not in known)
         if not wanted:
+            continue
+        begin = time.time()
+        if begin + longest > until:
+            print(f"no time is left for {work.group} batch {work.batch}")
             continue
         try:
             rows = convolution.measure(dataclasses.replace(work, cases=wanted))
@@ -53,6 +74,8 @@ def conv(
         for row in rows:
             yield row | {"row": how + row["row"], "section": how + row["section"]}
         clock.forget()
+        # Small groups follow large ones: what one took long ago says little.
+        longest = max(0.6 * longest, time.time() - begin)
     if failures:
         raise RuntimeError("\n".join(failures))
 
@@ -113,8 +136,19 @@ def rows(name: str, **arguments: Any) -> Iterator[Row]:
 def main(arguments: Sequence[str]) -> None:
     """Emits them."""
     name, values = arguments
-    for row in functools.partial(rows, name)(**json.loads(values)):
-        emit(row)
+    try:
+        for row in functools.partial(rows, name)(**json.loads(values)):
+            emit(row)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        traceback.print_exc()
+        sys.exit(NO_MEMORY)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether it is XLA's for the device's memory."""
+    return "RESOURCE_EXHAUSTED" in str(error)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,14 @@ class Options:
       platform: ``"cuda"``, or ``"cpu"``: a rehearsal without a GPU.
       quick: tiny sizes.
       seconds: bound on the time of one stage.
-      missing: measure only what the result file lacks.
+      again: measure what the result file has, too.
       only: the benchmark's jobs, or the paths of the tests, to run; empty: all.
     """
 
     platform: str = "cuda"
     quick: bool = False
     seconds: float = 450.0
-    missing: bool = False
+    again: bool = False
     only: tuple[str, ...] = ()
 
     @property

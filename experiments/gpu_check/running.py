@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.gpu_check.child import Command, Deadline, Outcome, run
 from experiments.gpu_check.options import Options
-from experiments.gpu_check.results import ROOT, Results, Row
+from experiments.gpu_check.results import ROOT, Results, Row, source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Stage:
         self.results = results
         self.deadline = Deadline(options.seconds)
         self.log = log
+        self.source = source()
+        self.since = now() if options.again else ""
 
     def run(self, command: Command, seconds: float | None = None) -> Outcome:
         """Runs a command within the stage's time, or ``seconds`` of it; its rows go to the result file."""
@@ -50,9 +52,14 @@ class Stage:
 
     def keep(self, row: Row) -> None:
         """Saves a row; `say` rows are only shown."""
-        self.results.put({**row, "platform": self.options.platform, "date": now()})
+        circumstances = {"platform": self.options.platform, "source": self.source, "date": now()}
+        self.results.put({**row, **circumstances})
         self.results.save()
         self.say(f"  {row['row']}")
+
+    def known(self) -> set[str]:
+        """The rows that need not be measured."""
+        return self.results.known(self.options.platform, self.source, self.since)
 
     def say(self, text: str) -> None:
         """Shows where the stage is."""

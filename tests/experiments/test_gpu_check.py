@@ -1,5 +1,6 @@
 """The check on a GPU, rehearsed on the CPU with tiny sizes."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -15,14 +16,26 @@ import pytest
 
 import xla_kernels
 from experiments.benchmark.timing import Effort
-from experiments.gpu_check import bench, build, clock, convolution, job, left_out, report, session
+from experiments.gpu_check import (
+    bench_direct,
+    build,
+    clock,
+    job,
+    left_out,
+    report,
+    session,
+    works,
+)
 from experiments.gpu_check.__main__ import main
-from experiments.gpu_check.child import MARK, Command, run
+from experiments.gpu_check.bench import Bench, Job
+from experiments.gpu_check.child import MARK, Command, Outcome, run
 from experiments.gpu_check.criteria import NOT_MEASURED, judge
 from experiments.gpu_check.inputs import batch_keys
+from experiments.gpu_check.job import NO_MEMORY
 from experiments.gpu_check.kernel_calls import every_kernel
 from experiments.gpu_check.options import Options
 from experiments.gpu_check.results import Results
+from experiments.gpu_check.running import Stage
 from experiments.gpu_check.sanitize import evidence
 
 ROOT = Path(__file__).parents[2]
@@ -101,7 +114,7 @@ def test_a_loop_stays_a_loop():
 @pytest.mark.parametrize(
     ("name", "arguments", "rows"),
     [
-        ("conv", {"part": "headline", "quick": True}, 2),
+        ("conv", {"part": "rehearsal"}, 2),
         ("memory", {"resolution": 8, "batch": 2, "channels": 2}, 1),
         ("step", {"resolution": 16, "batch": 2, "sparse": True, "quick": True}, 1),
         ("step", {"resolution": 16, "batch": 2, "sparse": False, "quick": True}, 1),
@@ -109,10 +122,9 @@ def test_a_loop_stays_a_loop():
 )
 def test_jobs(name, arguments, rows, monkeypatch):
     effort = Effort(seconds=1e-3, repeats=(3, 3), sample=1e-4)
-    monkeypatch.setattr(convolution, "EFFORT", effort)
     monkeypatch.setattr(clock, "rounds", lambda moved: 2)
-    works = list(convolution.rehearsal())
-    monkeypatch.setattr(convolution, "rehearsal", lambda: works[1:])
+    work = dataclasses.replace(list(works.rehearsal())[1], effort=effort)
+    monkeypatch.setitem(works.PARTS, "rehearsal", lambda: iter([work]))
     found = list(job.rows(name, **arguments))
     assert len({row["row"] for row in found}) == len(found) == rows
     assert json.loads(json.dumps(found)) == json.loads(json.dumps(found))
@@ -129,22 +141,90 @@ def test_jobs(name, arguments, rows, monkeypatch):
 def test_the_benchmark_in_processes(tmp_path, monkeypatch, capsys):
     """The machine, and kernels: what they emit is saved as it comes; the page has no figure of a CPU."""
     monkeypatch.setenv("OUT", str(tmp_path))
-    monkeypatch.setattr(bench, "middle_jobs", lambda options, bandwidth: [])
     only = ("--only", "machine")
     assert main(["bench-direct", "--platform", "cpu", "--quick", *only]) == 0
     results = Results(tmp_path / "check.json")
     assert {row["row"] for row in results.rows} == {"machine", "copy bandwidth"}
-    assert results.stages["bench-direct"]["verdict"] == "passed"
+    assert results.stages["bench-direct on cpu"]["verdict"] == "passed"
     assert report.NOT_RUN in (tmp_path / "gpu.md").read_text()
     assert "job machine" in (tmp_path / "bench-direct.log").read_text()
     assert "[bench-direct] passed" in capsys.readouterr().out
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """Of the benchmark, in which nothing has been measured."""
+    return Stage("bench-direct", REHEARSAL, Results(tmp_path / "check.json"), tmp_path / "log")
+
+
+def measuring(stage, monkeypatch, status=0, **rows):
+    """Replaces processes: each job emits the rows that stand under its name, and is noted."""
+    done = []
+
+    def run_it(command, seconds=None):
+        name, arguments = command.arguments[-2], json.loads(command.arguments[-1])
+        done.append((name, arguments))
+        for row in rows.get(name, ()):
+            stage.keep({"row": row, "section": "x"})
+        return Outcome(status(arguments) if callable(status) else status, False, 1.0, "")
+
+    monkeypatch.setattr(stage, "run", run_it)
+    return done
+
+
+def test_what_is_known_is_not_measured_again(stage, monkeypatch):
+    jobs = [Job("conv", {}, 9, "conv", ("a", "b"), stops=True), Job("memory", {}, 9, "m", ("c",))]
+    done = measuring(stage, monkeypatch, conv=["a"], memory=["c"])
+    first = Bench(stage)
+    assert [first.do(job) for job in jobs] == ["left", "done"]
+    assert first.verdict().word == "incomplete" and first.left == {"conv": "1 of 2 rows"}
+    known = done[0][1]["known_in"]
+    assert Results(Path(known.pop("path"))).known(**known) == {"a", "c"}
+    assert done[0][1]["until"] < stage.deadline.at
+    done = measuring(stage, monkeypatch, conv=["b"])
+    again = Bench(stage)
+    assert [again.do(job) for job in jobs] == ["done", "done"]
+    assert [name for name, _ in done] == ["conv"] and again.verdict().word == "passed"
+    # Of other code, or on another platform, it is not known.
+    stage.source = "other"
+    assert not stage.known()
+
+
+def test_rows_of_a_rehearsal_replace_none_of_a_gpu(tmp_path):
+    results = Results(tmp_path / "check.json")
+    for platform in ("cuda", "cpu"):
+        results.put({"row": "a", "platform": platform, "source": "s", "date": "2"})
+    assert results.known("cuda", "s") == results.known("cpu", "s") == {"a"}
+    assert not results.known("cuda", "s", since="3")
+
+
+def test_a_dense_step_takes_the_first_batch_that_fits(stage, monkeypatch):
+    batches = []
+
+    def status(arguments):
+        batches.append((arguments["batch"], arguments["sparse"]))
+        return 0 if arguments["sparse"] or arguments["batch"] < 2 else NO_MEMORY
+
+    measuring(stage, monkeypatch, status)
+    stage.options = Options(platform="cpu")
+    steps = Bench(stage)
+    bench_direct._do_steps(steps, (128,))
+    assert [batch for batch, sparse in batches if not sparse] == [4, 2, 1, 1]
+    assert not steps.failed
+    measuring(stage, monkeypatch, lambda arguments: 0 if arguments["sparse"] else NO_MEMORY)
+    bench_direct._do_steps(steps, (128,))
+    assert steps.failed == {"step-128-dense": "no batch fits the GPU's memory"}
+
+
+def test_a_job_that_may_stop_measures_what_it_can():
+    assert not list(job.rows("conv", part="rehearsal", until=0.0))
 
 
 def test_a_stage_that_fails_is_the_exit_status(tmp_path, monkeypatch):
     monkeypatch.setenv("OUT", str(tmp_path))
     monkeypatch.setattr(build, "commands", lambda options: [Command([sys.executable, "-c", "1/0"])])
     assert main(["build", "--platform", "cpu"]) == 1
-    stage = Results(tmp_path / "check.json").stages["build"]
+    stage = Results(tmp_path / "check.json").stages["build on cpu"]
     assert stage["verdict"] == "failed" and "ZeroDivisionError" in stage["output"]
 
 
@@ -308,6 +388,6 @@ def test_results_are_merged_by_date(tmp_path):
 
 def test_the_largest_dense_batch_is_what_the_memory_holds():
     row = {"limit": 130e9, "compiled_bytes": 20e9, "batch": 4}
-    assert bench.largest_batch([row]) == 24
-    assert bench.largest_batch([{**row, "compiled_bytes": 1e9}]) == bench.SPARSE_BATCH
-    assert bench.largest_batch([]) == 0
+    assert bench_direct.largest_batch([row]) == 24
+    assert bench_direct.largest_batch([{**row, "compiled_bytes": 1e9}]) == bench_direct.SPARSE_BATCH
+    assert bench_direct.largest_batch([]) == 0
