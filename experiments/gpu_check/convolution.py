@@ -65,9 +65,11 @@ def measure(work: Work) -> list[Row]:
     timings = alternate(loops, work.effort, rivals=dict.fromkeys(dense, "dense"))
     found_dense = {name: loops[name].per_call(timings[name]) for name in dense}
     best = min(found_dense, key=lambda n: found_dense[n]["median"], default=None)
+    dense_device = loops[best].on_device() if work.profiled and best else None
     rows = []
     for case, one in sparse.items():
         timing = loops[str(case)].per_call(timings[str(case)])
+        device = loops[str(case)].on_device() if work.profiled else None
         ratios = {kind: _ratio(found_dense, kind, timing) for kind in ("", *PRECISIONS)}
         rows.append(
             {
@@ -86,6 +88,10 @@ def measure(work: Work) -> list[Row]:
                 "ratio": ratios[""],
                 "ratio_to_tf32": ratios["TF32"],
                 "ratio_to_float32": ratios["float32"],
+                "device": {"jaxsparse": device, "dense": dense_device},
+                "ratio_on_device": dense_device["busy"] / device["busy"]
+                if device and dense_device
+                else None,
                 "dense_bytes": batch * dense_bytes(group),
                 **one.facts,
             }

@@ -2,14 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from experiments.benchmark.timing import Effort, alternate
-from experiments.gpu_check import clock
+from experiments.gpu_check import clock, profile
 from experiments.gpu_check.kernel_calls import KernelCall, every_kernel
 from experiments.gpu_check.results import Row
 
@@ -74,24 +73,24 @@ def _without_none(call: KernelCall) -> Callable[..., Any]:
     return run
 
 
-def launches(call: KernelCall, folder: Path, label: str) -> Row:
+def launches(call: KernelCall, label: str) -> Row:
     """How many kernels one call starts, by a profile; without command buffers (the caller's XLA_FLAGS).
 
-    What a call of the driver clears or copies counts, too.
+    What a call of the driver clears or copies counts, too. Where the profile shows nothing, the number is unknown.
     """
-    from experiments.gpu_check.profile import profiled
-
     repeats = 10
     function = jax.jit(_without_none(call))
     present = [jnp.asarray(x) for x in call.operands if x is not None]
-    found = profiled(lambda: jax.block_until_ready(function(*present)), folder, repeats)
-    row: dict[str, Any] = {"calls": None, "why": "the profile shows no GPU", "parts": {}}
+    data = profile.profiled(lambda: jax.block_until_ready(function(*present)), repeats)
+    found = profile.device_events(data)
+    row: dict[str, Any] = {"calls": None, "why": "the profile shows nothing on a GPU", "parts": {}}
     if found is not None:
         parts = {
             name: {"calls": number / repeats, "seconds": seconds / repeats}
             for name, (number, seconds) in sorted(found.items())
         }
-        row = {"calls": sum(part["calls"] for part in parts.values()), "why": "", "parts": parts}
+        calls = sum(number for number, _ in found.values()) / repeats
+        row = {"calls": calls, "why": "", "parts": parts}
     return {
         "row": f"launches {call.name} {label}",
         "section": "launches",

@@ -103,12 +103,14 @@ def _convolution(title: str, rows: list[Row]) -> str:
     lines = [
         f"| {r['passes']} | {r['in_channels']} -> {r['out_channels']} | {r['resolution']} | {r['batch']} | {r['points']} "
         f"| {r['filter_density']:g} | {r['selection']} | {_number(r['ratio'])} | {_number(r['ratio_to_float32'])} "
+        f"| {_number(r['ratio_on_device'])} "
         f"| {_number(r['jaxsparse']['median'] * 1e3, 3)} | {r['fastest_dense'] or '-'} "
         f"| {_dense_time(r)} | {r['bytes_held'] / r['dense_bytes']:.4f} | {r['workspace_bytes'] / 2**20:.1f} |"
         for r in rows
     ]
     head = [
-        "pass", "channels", "r", "batch", "voxels", "filter", "selection", "times dense", "times float32 dense", "ms",
+        "pass", "channels", "r", "batch", "voxels", "filter", "selection", "times dense", "times float32 dense",
+        "times dense by the profile", "ms",
         "fastest dense", "dense ms", "bytes held, of dense", "workspace MiB",
     ]  # fmt: skip
     return _table(title, head, lines)

@@ -154,9 +154,10 @@ def _texts(folder: Path) -> list[Path]:
 
 def _graph_launches(folder: Path) -> int | None:
     try:
-        from experiments.gpu_check.profile import host_events
+        from experiments.gpu_check import profile
 
-        return host_events(folder, "GraphLaunch")
+        data = profile.read(folder)
+        return None if data is None else profile.host_events(data, "GraphLaunch")
     except Exception:  # a profile of another version says nothing, and is no failure of the kernels
         return None
 

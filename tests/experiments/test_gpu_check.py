@@ -21,7 +21,9 @@ from experiments.gpu_check import (
     build,
     clock,
     job,
+    kernels,
     left_out,
+    profile,
     report,
     session,
     works,
@@ -93,6 +95,58 @@ def test_a_loop_repeats_its_function_and_gives_its_arguments_back():
     np.testing.assert_array_equal(arguments.values[0], [0, 1, 2])
 
 
+PROFILE = """
+planes {
+  name: "/device:GPU:0"
+  event_metadata { key: 1 value { id: 1 name: "count" } }
+  event_metadata { key: 2 value { id: 2 name: "emit" } }
+  lines {
+    name: "Stream #13(Compute)"
+    events { metadata_id: 1 offset_ps: 0 duration_ps: 2000000 }
+    events { metadata_id: 2 offset_ps: 1000000 duration_ps: 3000000 }
+    events { metadata_id: 1 offset_ps: 9000000 duration_ps: 1000000 }
+  }
+  lines { name: "XLA Ops" events { metadata_id: 1 offset_ps: 0 duration_ps: 90000000 } }
+}
+planes {
+  name: "/host:CPU"
+  event_metadata { key: 1 value { id: 1 name: "cuGraphLaunch" } }
+  lines { name: "Stream" events { metadata_id: 1 offset_ps: 0 duration_ps: 5 } }
+}
+"""
+
+
+def profile_of(text):
+    data = jax.profiler.ProfileData
+    return data.from_serialized_xspace(data.text_proto_to_serialized_xspace(text))
+
+
+def test_a_profile_tells_what_ran_on_the_device_and_how_long():
+    data = profile_of(PROFILE)
+    calls = {name: calls for name, (calls, _) in profile.device_events(data).items()}
+    assert calls == {"count": 2, "emit": 1}
+    found = profile.device_time(data)
+    assert (found.busy, found.span) == pytest.approx((5e-6, 10e-6)) and found.events == 3
+    assert profile.host_events(data, "GraphLaunch") == 1
+
+
+@pytest.mark.parametrize("text", ['planes { name: "/device:GPU:0" }', PROFILE.replace("GPU", "X")])
+def test_a_profile_without_kernels_tells_nothing(text):
+    assert profile.device_time(profile_of(text)) is None
+    assert profile.device_events(profile_of(text)) is None
+    assert profile.device_time(None) is None
+
+
+def test_launches_that_no_profile_shows_are_unknown(monkeypatch):
+    relu = next(call for call in every_kernel(4, 1, 2) if call.name == "relu")
+    monkeypatch.setattr(profile, "profiled", lambda call, repeats: call() and None)
+    row = kernels.launches(relu, "tiny")
+    assert row["calls"] is None and "nothing" in row["why"]
+    monkeypatch.setattr(profile, "profiled", lambda call, repeats: profile_of(PROFILE))
+    row = kernels.launches(relu, "tiny")
+    assert row["calls"] == 0.3 and row["parts"]["emit"]["calls"] == 0.1
+
+
 def test_work_outside_of_the_loop_is_noticed():
     call = '  %c = f32[2] custom-call(%x), custom_call_target="jaxsparse_direct_relu"\n'
     inside = f"%body (p: f32[2]) -> f32[2] {{\n{call}}}\n"
@@ -134,6 +188,8 @@ def test_jobs(name, arguments, rows, monkeypatch):
                 row["dense"][row["fastest_dense"]]["median"] / row["jaxsparse"]["median"]
             )
             assert not row["failed"] and len(row["dense"]) == 4
+            # The CPU's profile has no GPU in it.
+            assert row["device"] == {"jaxsparse": None, "dense": None}
         elif name == "step":
             assert row["seconds_per_sample"] == row["seconds"] / 2 > 0
 
@@ -341,7 +397,7 @@ def conv_row(**values):
         "in_channels": 1, "out_channels": 8, "resolution": 256, "batch": 1, "points": "uniform",
         "filter_density": 0.1, "selection": "without", "jaxsparse": timing,
         "dense": {"NDHWC TF32": {"median": 0.02}}, "fastest_dense": "NDHWC TF32", "ratio": 20.0,
-        "ratio_to_float32": 30.0, "bytes_held": 1, "dense_bytes": 100, "workspace_bytes": 5,
+        "ratio_to_float32": 30.0, "ratio_on_device": None, "bytes_held": 1, "dense_bytes": 100, "workspace_bytes": 5,
     } | values  # fmt: skip
     return {"row": f"conv {sorted(values.items())}", **row}
 
