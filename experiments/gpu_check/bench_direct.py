@@ -68,11 +68,11 @@ def first_jobs(options: Options) -> list[Job]:
 def middle_jobs(options: Options) -> list[Job]:
     """Each kernel alone."""
     if options.quick:
-        return [_kernels(8, 1, 2, "uniform"), _launches(8, 2, 2)]
+        return [_kernels(8, 2, 1, 2, "uniform"), _launches(8, 2, 2)]
     return [
-        _kernels(256, 8, 8, "uniform"),
+        _kernels(256, 32, 4, 8, "uniform"),
         _launches(256, 8, 8),
-        _kernels(256, 8, 8, "surface"),
+        _kernels(256, 32, 4, 8, "surface"),
     ]
 
 
@@ -90,6 +90,7 @@ def last_jobs(options: Options) -> list[Job]:
         return [recorded]
     return [
         *(_memory(resolution) for resolution in (256, 128, 64, 32)),
+        _kernels(512, 8, 1, 8, "uniform"),
         _conv("grid", 1e9),
         recorded,
     ]
@@ -105,12 +106,14 @@ def _memory(resolution: int, batch: int = 32, channels: int = 8) -> Job:
     return Job("memory", arguments, 60, f"memory-{resolution}", (row,))
 
 
-def _kernels(r: int, batch: int, channels: int, points: str) -> Job:
+def _kernels(r: int, batch: int, dense_batch: int, channels: int, points: str) -> Job:
+    """Batches whose lists, and whose dense arrays, exceed the cache."""
     arguments = {
-        "resolution": r, "batch": batch, "channels": channels, "points": points, "bandwidth": None,
+        "resolution": r, "batch": batch, "dense_batch": dense_batch, "channels": channels,
+        "points": points, "bandwidth": None,
     }  # fmt: skip
     # The last of them.
-    row = f"kernel from_dense r={r} batch {batch} {channels} channels {points}"
+    row = f"kernel from_dense r={r} batch {dense_batch} {channels} channels {points}"
     return Job("kernels", arguments, 100, f"kernels-{points}-{r}", (row,))
 
 

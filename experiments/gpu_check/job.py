@@ -80,12 +80,12 @@ def conv(
 
 
 def kernels(
-    resolution: int, batch: int, channels: int, points: str, bandwidth: float
+    resolution: int, batch: int, channels: int, points: str, bandwidth: float, dense_batch: int
 ) -> Iterator[Row]:
     """Every kernel alone."""
     from experiments.gpu_check import kernels
 
-    yield from kernels.measure(resolution, batch, channels, points, bandwidth)
+    yield from kernels.measure(resolution, batch, channels, points, bandwidth, dense_batch)
 
 
 def launches(resolution: int, batch: int, channels: int) -> Iterator[Row]:

@@ -25,6 +25,13 @@ class KernelCall:
         """The FFI target's name without its prefix."""
         return self.kernel.name
 
+    @property
+    def batch(self) -> int:
+        """Elements of the batch."""
+        first = self.operands[0]
+        assert first is not None
+        return first.shape[0]
+
     def run(self, *operands: Any) -> tuple[Any, ...]:
         """Calls it, to be traced."""
         return self.kernel.native(self.static, *operands)
@@ -43,9 +50,17 @@ class KernelCall:
 
 
 def every_kernel(
-    resolution: int, batch: int, channels: int, points: str = "uniform"
+    resolution: int,
+    batch: int,
+    channels: int,
+    points: str = "uniform",
+    *,
+    dense_batch: int | None = None,
 ) -> list[KernelCall]:
-    """All kernels at ``resolution^3`` voxels, ``channels`` channels in and out, density 1/resolution, float32."""
+    """All kernels at ``resolution^3`` voxels, ``channels`` channels in and out, density 1/resolution, float32.
+
+    ``dense_batch``: the batch of those that read or write a dense array, gigabytes of it; as ``batch`` where left out.
+    """
     rng = np.random.default_rng(5)
     shape, capacity = (resolution,) * 3, resolution**2
     volume = resolution**3
@@ -64,10 +79,11 @@ def every_kernel(
     windows = _windows(keys, resolution, capacity)
     counts = rng.integers(1, 5, size=windows.shape, dtype=np.int32)
     source = rng.permuted(np.broadcast_to(np.arange(capacity, dtype=np.int32), keys.shape), axis=-1)
-    dense = np.zeros((batch, volume, channels), np.float32)
-    for b, c in np.ndindex(batch, channels):
+    few = dense_batch or batch
+    dense = np.zeros((few, volume, channels), np.float32)
+    for b, c in np.ndindex(few, channels):
         dense[b, keys[b, c], c] = x[b, c]
-    dense = dense.reshape(batch, *shape, channels)
+    dense = dense.reshape(few, *shape, channels)
     k = _kernels
     return [
         KernelCall(k.conv, k.Convolve(geometry, capacity, 0), (keys, x, kernel, None, None)),
@@ -94,8 +110,8 @@ def every_kernel(
         KernelCall(k.global_max_pool, volume, (keys, x)),
         KernelCall(k.global_avg_pool, volume, (keys, x)),
         KernelCall(k.global_avg_pool_grad, volume, (keys, values(batch, channels))),
-        KernelCall(k.to_dense, shape, (keys, x)),
-        KernelCall(k.gather_dense, None, (keys, dense)),
+        KernelCall(k.to_dense, shape, (keys[:few], x[:few])),
+        KernelCall(k.gather_dense, None, (keys[:few], dense)),
         KernelCall(k.from_dense, k.Sparsify(capacity, 1), (dense,)),
     ]  # fmt: skip
 

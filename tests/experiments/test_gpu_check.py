@@ -74,6 +74,19 @@ def test_every_kernel_is_called_and_moves_what_it_reads_and_writes():
     assert moved["to_dense"] == 8 * entries + 4 * 2 * 3 * 64
 
 
+def test_kernels_with_dense_arrays_have_a_batch_of_their_own():
+    calls = {call.name: call for call in every_kernel(4, 3, 2, dense_batch=1)}
+    batches = {name: call.batch for name, call in calls.items()}
+    assert {name for name, batch in batches.items() if batch == 1} == {
+        "to_dense",
+        "gather_dense",
+        "from_dense",
+    }
+    assert set(batches.values()) == {1, 3}
+    assert calls["from_dense"].operands[0].shape == (1, 4, 4, 4, 2)
+    assert kernels.in_cache(1e8) and not kernels.in_cache(2e8)
+
+
 def test_batch_elements_are_mirror_images():
     keys = batch_keys("surface", 8, 2, 9)
     assert keys.shape == (9, 2, 64) and (np.diff(keys) > 0).all()
@@ -424,7 +437,18 @@ def test_judgement(tmp_path):
     parts = {"count": {"calls": 1.0, "seconds": 2e-6}, "emit": {"calls": 3.0, "seconds": 9e-6}}
     results.put({"row": "l", "section": "launches", "platform": "cuda", "date": "", "kernel": "conv",
                  "resolution": 256, "batch": 1, "calls": 4.0, "why": "", "parts": parts})  # fmt: skip
+    timing = {"median": 9e-5, "best": 8e-5}
+    kernel = {"section": "kernels", "platform": "cuda", "date": "", "kernel": "relu", "resolution": 256,
+              "batch": 32, "points": "uniform", "timing": timing, "floor_s": 2e-5,
+              "times_the_floor": 4.5}  # fmt: skip
+    results.put({**kernel, "row": "k", "cached": True})
+    assert judge(results)[6].ok is None  # what the cache holds says nothing
+    results.put({**kernel, "row": "k", "cached": False})
+    assert judge(results)[6].ok is False
+    results.put({**kernel, "row": "old", "source": "other", "kernel": "take", "cached": False})
     page = report.page(results)
+    assert "| relu | 256^3 x 32 | uniform | 90.0 | 80.0 | 20.0 | 4.50 | 22 % |" in page
+    assert "take" not in page  # of other code than the newest row
     assert "| conv | 1 | emit | 3 | 9.0 |\n| conv | 1 | count | 1 | 2.0 |" in page
     assert "| 6.9" in page and NOT_MEASURED in page and report.NOT_RUN not in page
 
