@@ -43,6 +43,9 @@ def _test(options: Options) -> Iterator[Command]:
 
 
 def _sanitize(options: Options) -> Iterator[Command]:
+    if compile_planted := options.platform == "cuda" and sanitize.build_planted():
+        yield compile_planted
+    yield from sanitize.planted(options).values()
     yield from sanitize.sanitizers(options).values()
     yield from sanitize.recordings(options).values()
 

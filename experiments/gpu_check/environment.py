@@ -1,5 +1,6 @@
 """The interpreter that the check builds into, and the GPU that it builds for."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -51,6 +52,14 @@ def driver() -> dict[str, str | None]:
 def compiler() -> str | None:
     """nvcc: where PATH or CUDA_HOME name it, or where it is usually installed."""
     return tool("nvcc", "bin")
+
+
+def compiler_of_wheels() -> str | None:
+    """nvcc of pip's wheels, as xla_kernels/cmake/cuda_wheels.cmake looks for it, in the packages of this Python."""
+    spec = importlib.util.find_spec("nvidia")
+    places = spec.submodule_search_locations if spec else None
+    paths = (Path(place, "cu13/bin/nvcc") for place in places or ())
+    return next((str(path) for path in paths if path.exists()), None)
 
 
 def tool(name: str, *folders: str) -> str | None:

@@ -79,7 +79,9 @@ def _inputs(resolution: int, batch: int, channels: int) -> tuple[Any, Any, Any]:
     @jax.jit
     def keys() -> jax.Array:
         rows = jnp.arange(resolution**2, dtype=jnp.int32) * resolution
-        drawn = jax.random.bits(jax.random.key(1, impl="rbg"), size, jnp.uint16) % jnp.uint16(resolution)
+        drawn = jax.random.bits(jax.random.key(1, impl="rbg"), size, jnp.uint16) % jnp.uint16(
+            resolution
+        )
         return rows[None, None] + drawn.astype(jnp.int32)
 
     values = jax.random.normal(jax.random.key(2, impl="rbg"), size)

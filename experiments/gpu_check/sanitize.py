@@ -1,5 +1,11 @@
-"""Stage `sanitize`: compute-sanitizer over one call of every kernel, and the same program with command buffers and without."""
+"""Stage `sanitize`: compute-sanitizer over one call of every kernel, and the same program with command buffers and without.
 
+A tool that finds nothing may be one that looked at nothing. So each first has to find an error that is planted for it
+(planted.cu); and it has to say that it found none. A tool that is missing, or refuses, leaves the stage incomplete, which is an
+exit status of its own.
+"""
+
+import functools
 import re
 import shutil
 import subprocess
@@ -16,6 +22,8 @@ TOOLS = ("memcheck", "racecheck")
 FOUND = 86
 """The exit status that compute-sanitizer is asked for when it finds something."""
 DUMP = ROOT / "build/gpu-check-dump"
+PLANTED = ROOT / "build/gpu-check-planted"
+NAMESPACE = "jaxsparse"
 _NO_TOOL = re.compile(
     r"Device not supported|Unable to find injection|No supported device|error 999"
 )
@@ -33,13 +41,25 @@ def run(stage: Stage) -> Verdict:
     """Both tools, then both recordings."""
     details: dict[str, Any] = {}
     bad, missing = [], []
+    controls = planted(stage.options)
+    reason = "" if not controls else _build_planted(stage)
     for tool, command in sanitizers(stage.options).items():
-        if shutil.which(command.arguments[0]) is None:
-            details[tool] = "not run: compute-sanitizer was not found"
+        if reason:
+            details[tool] = f"NOT RUN: {reason}"
             missing.append(tool)
             continue
+        if tool in controls:
+            outcome = stage.run(controls[tool], min(60.0, stage.deadline.left()))
+            if outcome.status != FOUND:
+                details[tool] = (
+                    f"NOT RUN: it did not find the error that was planted for it: {outcome.describe()}: "
+                    f"{outcome.output[-600:]}"
+                )
+                stage.say(f"{tool}: {details[tool]}")
+                missing.append(tool)
+                continue
         outcome = stage.run(command, stage.deadline.left() / 2)
-        ok, details[tool] = _judge(outcome)
+        ok, details[tool] = judge(outcome, rehearsal=stage.options.platform != "cuda")
         stage.say(f"{tool}: {details[tool]}")
         (bad if ok is False else missing if ok is None else []).append(tool)
     recorded = _recordings(stage)
@@ -53,13 +73,13 @@ def run(stage: Stage) -> Verdict:
     why = "; ".join(f"{key}: {details[key]}" for key in TOOLS) + f"; {recorded['why']}"
     if bad:
         return stage.failed(f"{', '.join(bad)} ({why})", **details)
-    return (stage.incomplete if missing else stage.passed)(why, **details)
+    if missing:
+        return stage.incomplete(f"NOT DONE: {', '.join(missing)}; {why}", **details)
+    return stage.passed(why, **details)
 
 
 def sanitizers(options: Options) -> dict[str, Command]:
     """The command of each tool."""
-    name = "compute-sanitizer"
-    program = environment.tool(name, "bin", name) or name
     every = [environment.interpreter(), "-m", "experiments.gpu_check.every_kernel"]
     variables = {
         "JAX_PLATFORMS": options.platforms,
@@ -70,24 +90,69 @@ def sanitizers(options: Options) -> dict[str, Command]:
     }
     if options.platform != "cuda":
         return {tool: Command(every, variables) for tool in TOOLS}
-    # Ours only: the name of every kernel of ours has the namespace in it. What the CUDA runtime asks the driver in vain
-    # is none of our errors.
-    return {
-        tool: Command(
-            [program, "--tool", tool, f"--error-exitcode={FOUND}", _filter_option(program),
-             "kns=jaxsparse", "--report-api-errors=no", "--print-limit=20", *every],
-            variables,
-        )
-        for tool in TOOLS
-    }  # fmt: skip
+    return {tool: Command([*_under(tool), *every], variables) for tool in TOOLS}
 
 
-def _filter_option(program: str) -> str:
-    """The option that names kernels: versions differ."""
-    if shutil.which(program) is None:
+def planted(options: Options) -> dict[str, Command]:
+    """The same tools over the errors that they have to find; none in a rehearsal."""
+    if options.platform != "cuda":
+        return {}
+    return {tool: Command([*_under(tool), str(PLANTED), tool]) for tool in TOOLS}
+
+
+def build_planted() -> Command | None:
+    """Compiles them; None without nvcc."""
+    nvcc = environment.compiler() or environment.compiler_of_wheels()
+    if nvcc is None:
+        return None
+    arch = environment.architecture().removesuffix("-real")
+    # nvcc of the wheels looks for libraries in lib64, which they call lib.
+    libraries = Path(nvcc).resolve().parents[1] / "lib"
+    source = str(Path(__file__).with_name("planted.cu"))
+    return Command([nvcc, f"-arch=sm_{arch}", f"-L{libraries}", "-o", str(PLANTED), source])
+
+
+def _build_planted(stage: Stage) -> str:
+    """Empty; or why the tools cannot be tried."""
+    if shutil.which(_program()) is None:
+        return "compute-sanitizer was not found"
+    command = build_planted()
+    if command is None:
+        return "no nvcc was found to compile the planted errors with"
+    PLANTED.parent.mkdir(exist_ok=True)
+    outcome = stage.run(command, min(60.0, stage.deadline.left()))
+    return "" if outcome.ok else f"nvcc {outcome.describe()}: {outcome.output[-600:]}"
+
+
+def _program() -> str:
+    name = "compute-sanitizer"
+    return environment.tool(name, "bin", name) or name
+
+
+def _under(tool: str) -> list[str]:
+    """The program and its options (docs.nvidia.com/compute-sanitizer, "Command Line Options").
+
+    Ours only: the name of every kernel of ours, mangled as it is compared, has the namespace in it.
+    """
+    options = ["--tool", tool, "--error-exitcode", str(FOUND), "--print-limit", "20"]
+    options += [_filter_option(), f"kns={NAMESPACE}"]
+    if tool == "memcheck":
+        # What the CUDA runtime asks the driver in vain is none of our errors; what lies right behind an array is no
+        # array of XLA's, but room that nobody may touch.
+        options += ["--report-api-errors", "no", "--padding", "512"]
+    return [_program(), *options]
+
+
+@functools.cache
+def _filter_option() -> str:
+    """The option that names kernels, which older versions call otherwise."""
+    if shutil.which(_program()) is None:
         return "--kernel-name"
-    said = subprocess.run([program, "--help"], capture_output=True, text=True, check=False).stdout
-    return "--kernel-name" if "--kernel-name" in said else "--kernel-regex"
+    said = subprocess.run(
+        [_program(), "--help"], capture_output=True, text=True, check=False
+    ).stdout
+    older = "--kernel-name" not in said and "--kernel-regex" in said
+    return "--kernel-regex" if older else "--kernel-name"
 
 
 def recordings(options: Options) -> dict[str, Command]:
@@ -104,15 +169,15 @@ def recordings(options: Options) -> dict[str, Command]:
     }
 
 
-def _judge(outcome: Outcome) -> tuple[bool | None, str]:
+def judge(outcome: Outcome, rehearsal: bool = False) -> tuple[bool | None, str]:
     """Whether the tool found nothing; None: it does not work here, or was not given the time."""
     summary = _SUMMARY.findall(outcome.output)
     said = summary[-1] if summary else outcome.describe()
     if _NO_TOOL.search(outcome.output):
-        return None, "the tool does not work on this machine"
+        return None, f"the tool does not work on this machine: {outcome.output[-600:]}"
     if outcome.timed_out:
         return None, outcome.describe()
-    if outcome.ok:
+    if outcome.ok and (summary or rehearsal):
         return True, said
     if not summary and outcome.status != FOUND:
         return None, f"the tool gave no summary: {said}: {outcome.output[-600:]}"

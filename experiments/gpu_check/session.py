@@ -87,6 +87,15 @@ def pytest_configure(config):
     config.pluginmanager.register(share, "gpu-check-share")
 
 
+def write_outcomes(record: Path, known: dict[str, tuple[str, str]]) -> None:
+    """Begins a record with what is known from before."""
+    lines = [
+        json.dumps({"test": test, "outcome": outcome, "why": why}) + "\n"
+        for test, (outcome, why) in known.items()
+    ]
+    record.write_text("".join(lines))
+
+
 def outcomes(records: list[Path]) -> dict[str, tuple[str, str]]:
     """Test -> (outcome, why) of all shares. One that started and never ended, died with its process."""
     found: dict[str, tuple[str, str]] = {}

@@ -1,23 +1,29 @@
 """Stage `test`: the test suite on the GPU, and every CUDA kernel against the CPU's (tests/cuda).
 
 Several processes share the suite and the GPU; what is left out is printed with the reason, and what the time did not suffice
-for is listed, too.
+for is listed, too. What passed is kept in tests.json, beside the result file: called again with the same code, the stage runs
+the rest.
 """
 
 import concurrent.futures
+import json
 import os
 import shutil
 import time
 from collections import Counter
 from pathlib import Path
 
+from experiments.benchmark.store import replace_file
 from experiments.gpu_check import environment, left_out, session
 from experiments.gpu_check.child import Command
 from experiments.gpu_check.options import Options
-from experiments.gpu_check.results import ROOT
+from experiments.gpu_check.results import FOLDER, ROOT, folder, source
 from experiments.gpu_check.running import Stage, Verdict
 
 PATHS = ("tests", "jaxsparse")
+NAME = "tests.json"
+KEPT = ("done", "skipped", "left out")
+"""Outcomes that need no second try."""
 RECORDS = ROOT / "build/gpu-check-tests"
 MARGIN = 25.0
 """Seconds that the last test of a process may take longer than its time."""
@@ -27,10 +33,15 @@ def run(stage: Stage) -> Verdict:
     """Runs all shares; a process that dies is followed by another."""
     shutil.rmtree(RECORDS, ignore_errors=True)
     RECORDS.mkdir(parents=True)
+    known = {} if stage.options.again else passed_before(stage.options)
+    if known:
+        stage.say(f"{len(known)} tests are known from before")
     deadline = time.time() + stage.deadline.left() - MARGIN
     for path, why in left_out.ignored().items():
         stage.say(f"left out: {path}: {why}")
     shares = commands(stage.options, deadline)
+    for number in range(1, len(shares) + 1):
+        session.write_outcomes(_record(number), known)
     log = stage.log
 
     def share(number: int, command: Command) -> str | None:
@@ -39,9 +50,9 @@ def run(stage: Stage) -> Verdict:
         own.deadline = stage.deadline
         outcome = own.run(command)
         while outcome.status not in (0, 1, 5) and time.time() < deadline:
-            before = len(session.outcomes([_record(number)]))
+            before = session.outcomes([_record(number)])
             outcome = own.run(command)
-            if len(session.outcomes([_record(number)])) == before:
+            if session.outcomes([_record(number)]) == before:
                 break
         return None if outcome.status in (0, 1, 5) else f"{outcome.describe()}: {outcome.output}"
 
@@ -51,7 +62,28 @@ def run(stage: Stage) -> Verdict:
         with log.open("a") as file:
             file.write((RECORDS / f"log-{number}").read_text())
     found = session.outcomes([_record(n) for n in range(1, len(shares) + 1)])
+    _keep(stage.options, found)
     return _verdict(stage, found, [end for end in ends if end])
+
+
+def passed_before(options: Options) -> dict[str, tuple[str, str]]:
+    """What former calls need not repeat, of this code on this platform: test -> (outcome, why)."""
+    path = next((p for p in (folder() / NAME, FOLDER / NAME) if p.exists()), None)
+    data = json.loads(path.read_text()) if path else {}
+    if data.get("of") != _of(options):
+        return {}
+    return {test: (outcome, why) for test, (outcome, why) in data["outcomes"].items()}
+
+
+def _keep(options: Options, found: dict[str, tuple[str, str]]) -> None:
+    kept = {test: what for test, what in sorted(found.items()) if what[0] in KEPT}
+    text = json.dumps({"of": _of(options), "outcomes": kept}, indent=0)
+    folder().mkdir(parents=True, exist_ok=True)
+    replace_file(folder() / NAME, text)
+
+
+def _of(options: Options) -> str:
+    return f"{options.platform} {source('tests')}"
 
 
 def commands(options: Options, deadline: float) -> list[Command]:

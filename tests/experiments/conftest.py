@@ -4,6 +4,10 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
+from experiments.gpu_check.options import Options
+from experiments.gpu_check.results import Results
+from experiments.gpu_check.running import Stage
+
 OPTIONS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
 
 
@@ -17,3 +21,10 @@ def compiled_once(tmp_path_factory):
     for name, value in before.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """Of the check on a GPU, rehearsed: the benchmark, in which nothing has been measured."""
+    options = Options(platform="cpu", quick=True)
+    return Stage("bench-direct", options, Results(tmp_path / "check.json"), tmp_path / "log")
