@@ -16,6 +16,7 @@ host's clock is what ratios are made of, and the profile stands beside it.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from experiments.benchmark.timing import Timing
@@ -53,12 +55,24 @@ class Arguments:
         """What loops write their result to: the last one, or zeros. Loops of the same shapes share it, too."""
         described = jax.tree.map(lambda x: (x.shape, x.dtype), (self._result, shapes))
         if self._result is None or described[0] != described[1]:
-            self._result = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+            self._result = jax.tree.map(_zeros, shapes)
         return self._result
 
     def take_back(self, values: Any, result: Any) -> None:
         """After a call."""
         self.values, self._result = values, result
+
+
+def own_array(x: np.ndarray) -> jax.Array:
+    """On the device, a copy that may be given away; `jnp.array` would compile a program for every shape."""
+    return jax.device_put(x, may_alias=False)
+
+
+def _zeros(like: Any) -> jax.Array:
+    """From the host where they are few, for `jnp.zeros` compiles a program, too."""
+    if math.prod(like.shape) * like.dtype.itemsize < 2**26:
+        return own_array(np.zeros(like.shape, like.dtype))
+    return jnp.zeros(like.shape, like.dtype)
 
 
 class Loop:
@@ -117,8 +131,10 @@ def compile_ahead(chains: Sequence[Sequence[Request]], threads: int = 8) -> None
             except RuntimeError:
                 continue
 
-    with ThreadPoolExecutor(min(threads, max(1, len(chains)))) as pool:
-        list(pool.map(compile_chain, chains))
+    # Two threads with the same loop would both compile it.
+    fresh = {tuple(_key(*request) for request in chain): chain for chain in chains}
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(compile_chain, fresh.values()))
 
 
 _CACHE: dict[Any, Any] = {}
@@ -126,8 +142,7 @@ _CACHE: dict[Any, Any] = {}
 
 def _compiled(function: Callable[..., Any], arguments: Any, result: Any, count: int) -> Any:
     """Compiles a loop once for a function and its arguments' shapes."""
-    leaves, structure = jax.tree.flatten(arguments)
-    key = (function, count, structure, *((x.shape, x.dtype) for x in leaves))
+    key = _key(function, arguments, count)
     if key not in _CACHE:
         loop = jax.jit(repeated(function, count), donate_argnums=(0, 1))
         compiled = loop.lower(arguments, result).compile()
@@ -135,6 +150,11 @@ def _compiled(function: Callable[..., Any], arguments: Any, result: Any, count: 
             raise RuntimeError("XLA moved the work out of the loop: there is nothing to time")
         _CACHE[key] = compiled
     return _CACHE[key]
+
+
+def _key(function: Callable[..., Any], arguments: Any, count: int) -> Any:
+    leaves, structure = jax.tree.flatten(arguments)
+    return function, count, structure, *((x.shape, x.dtype) for x in leaves)
 
 
 def forget() -> None:

@@ -2,7 +2,7 @@
 
 import functools
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from experiments.benchmark.cases import entry_keys
@@ -36,7 +36,7 @@ def batch_input(points: str, resolution: int, channels: int, batch: int) -> dire
     keys = batch_keys(points, resolution, channels, batch)
     values = np.random.default_rng(1).normal(size=keys.shape).astype(np.float32)
     nnz = np.full(keys.shape[:2], keys.shape[-1], np.int32)
-    arrays = map(jnp.asarray, (keys, values, nnz))
+    arrays = (jax.device_put(x, may_alias=False) for x in (keys, values, nnz))
     return direct.SparseTensor(*arrays, spatial_shape=(resolution,) * 3)
 
 

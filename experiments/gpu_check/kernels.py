@@ -77,7 +77,7 @@ def in_cache(bytes_moved: int) -> bool:
 def loop_of(call: KernelCall, count: int) -> clock.Loop:
     """A loop over one kernel; operands that are None are left out."""
     function = _without_none(call)
-    present = [jnp.asarray(x) for x in call.operands if x is not None]
+    present = [clock.own_array(x) for x in call.operands if x is not None]
     return clock.Loop(function, clock.Arguments(*present), count)
 
 
@@ -96,7 +96,7 @@ def launches(call: KernelCall, label: str) -> Row:
     """
     repeats = 10
     function = jax.jit(_without_none(call))
-    present = [jnp.asarray(x) for x in call.operands if x is not None]
+    present = [jax.device_put(x) for x in call.operands if x is not None]
     data = profile.profiled(lambda: jax.block_until_ready(function(*present)), repeats)
     found = profile.device_events(data)
     row: dict[str, Any] = {"calls": None, "why": "the profile shows nothing on a GPU", "parts": {}}
