@@ -122,7 +122,7 @@ def _run(name: str, options: Options) -> int:
         raise
     except Exception as error:  # the other stages still have their turn
         verdict = stage.failed(f"{type(error).__name__}: {error}")
-    results.stages[stage_key(name, options.platform)] = {
+    results.stages[stage_key(name, options.platform, options.only)] = {
         "verdict": verdict.word,
         "why": verdict.why,
         "seconds": time.time() - begin,

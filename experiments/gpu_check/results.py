@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,10 @@ def source(*folders: str) -> str:
     return digest.hexdigest()[:12]
 
 
-def stage_key(name: str, platform: str) -> str:
-    """A stage's place in the file: a rehearsal takes no GPU's."""
-    return name if platform == "cuda" else f"{name} on {platform}"
+def stage_key(name: str, platform: str, only: Sequence[str] = ()) -> str:
+    """A stage's place in the file: a rehearsal takes no GPU's, a part not that of the whole."""
+    part = f", only {' '.join(only)}" if only else ""
+    return name + part + (f" on {platform}" if platform != "cuda" else "")
 
 
 class Results:

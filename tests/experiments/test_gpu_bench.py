@@ -181,7 +181,7 @@ def test_the_benchmark_in_processes(tmp_path, monkeypatch, capsys):
     assert main(["bench-direct", "--platform", "cpu", "--quick", *only]) == 0
     results = Results(tmp_path / "check.json")
     assert {row["row"] for row in results.rows} == {"machine", "copy bandwidth"}
-    assert results.stages["bench-direct on cpu"]["verdict"] == "passed"
+    assert results.stages["bench-direct, only machine on cpu"]["verdict"] == "passed"
     assert report.NOT_RUN in (tmp_path / "gpu.md").read_text()
     assert "job machine" in (tmp_path / "bench-direct.log").read_text()
     assert "[bench-direct] passed" in capsys.readouterr().out
