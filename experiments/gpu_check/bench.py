@@ -60,10 +60,13 @@ class Bench:
         stage.results.save()
 
     def do(self, job: Job) -> str:
-        """Runs a job, if something of it is missing. ``"done"``; or ``"left"``, ``"failed"``, ``"no memory"``."""
-        stage, options = self.stage, self.stage.options
-        if options.only and not any(job.label.startswith(only) for only in options.only):
-            return "left"
+        """Runs a job, if something of it is missing.
+
+        ``"done"``; or ``"left"``, ``"failed"``, ``"no memory"``; ``"not asked"``: it is not among those to run.
+        """
+        stage = self.stage
+        if not self.asked(job):
+            return "not asked"
         if not self._missing(job):
             return "done"
         if stage.deadline.left() < LEAST:
@@ -84,6 +87,11 @@ class Bench:
             self._leave(job)
             return "left"
         return "done"
+
+    def asked(self, job: Job) -> bool:
+        """Whether it is among the jobs to run."""
+        only = self.stage.options.only
+        return not only or any(job.label.startswith(start) for start in only)
 
     def verdict(self) -> Verdict:
         """Failed, incomplete or passed; says what is missing."""

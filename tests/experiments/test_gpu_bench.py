@@ -30,6 +30,8 @@ from experiments.gpu_check.kernel_calls import every_kernel
 from experiments.gpu_check.options import Options
 from experiments.gpu_check.results import Results
 
+REHEARSAL = Options(platform="cpu", quick=True)
+
 
 def test_every_kernel_is_called_and_moves_what_it_reads_and_writes():
     calls = every_kernel(4, 2, 3)
@@ -244,6 +246,24 @@ def test_a_dense_step_takes_the_first_batch_that_fits(stage, monkeypatch):
     measuring(stage, monkeypatch, lambda arguments: 0 if arguments["sparse"] else NO_MEMORY)
     bench_direct._do_steps(steps, (128,))
     assert steps.failed == {"step-128-dense": "no batch fits the GPU's memory"}
+
+
+def test_without_a_bandwidth_there_is_no_floor(stage, monkeypatch):
+    done = measuring(stage, monkeypatch)
+    kernel_job = next(one for one in bench_direct.plan(REHEARSAL) if one.name == "kernels")
+    first = Bench(stage)
+    bench_direct._do(first, [kernel_job])
+    assert not done and "bandwidth" in first.left[kernel_job.label]
+    stage.keep({"row": "copy bandwidth", "section": "machine", "bytes_per_s": 4e12})
+    bench_direct._do(Bench(stage), [kernel_job])
+    assert done[0][1]["bandwidth"] == 4e12
+
+
+def test_only_jobs_that_are_named_are_run(stage, monkeypatch):
+    done = measuring(stage, monkeypatch)
+    stage.options = Options(platform="cpu", only=("step-128-dense-2",))
+    bench_direct._do_steps(Bench(stage), (64, 128))
+    assert [(name, arguments["batch"]) for name, arguments in done] == [("step", 2)] * 2
 
 
 def test_a_job_that_may_stop_measures_what_it_can():
