@@ -101,7 +101,7 @@ class Bench:
         why = f"{here} rows; not measured for lack of time: {left or 'nothing'}"
         if left:
             why += "; the same command goes on"
-        details = {"failed": self.failed, "not_measured": self.left}
+        details: dict[str, Any] = {"failed": self.failed, "not_measured": self.left}
         if self.failed:
             return stage.failed(f"{', '.join(self.failed)} failed; {why}", **details)
         return (stage.incomplete if left else stage.passed)(why, **details)
