@@ -16,6 +16,7 @@ import xla_kernels
 from jaxsparse._core.kernel import Kernel
 
 PREFIX = "jaxsparse_emulated_"
+ROOM = "direct_"  # whose kernels there are
 PATH = os.environ.get("JAXSPARSE_EMULATION", "")
 GPU = os.environ.get("JAXSPARSE_GPU", "") == "1"
 
@@ -31,9 +32,9 @@ def _load(path: str) -> tuple[ctypes.CDLL, list[str]]:
     at = ctypes.cast(targets, ctypes.POINTER(_Target))
     names = []
     while at[len(names)].name:
-        name = at[len(names)].name.decode().removeprefix(xla_kernels.PREFIX)
+        name = at[len(names)].name.decode().removeprefix(xla_kernels.PREFIX + ROOM)
         capsule = jax.ffi.pycapsule(at[len(names)].handler)
-        jax.ffi.register_ffi_target(PREFIX + name, capsule, platform="cpu")
+        jax.ffi.register_ffi_target(PREFIX + ROOM + name, capsule, platform="cpu")
         names.append(name)
     return library, names
 
@@ -41,7 +42,9 @@ def _load(path: str) -> tuple[ctypes.CDLL, list[str]]:
 if GPU:
     if xla_kernels._cuda is None:
         raise RuntimeError(f"JAXSPARSE_GPU=1, but CUDA is {xla_kernels.available()['cuda'].detail}")
-    OPERATIONS = [name.removeprefix(xla_kernels.PREFIX) for name in xla_kernels._cuda.targets()]
+    OPERATIONS = [
+        name.removeprefix(xla_kernels.PREFIX + ROOM) for name in xla_kernels._cuda.targets()
+    ]
 elif PATH:
     LIBRARY, OPERATIONS = _load(PATH)
 

@@ -20,7 +20,8 @@ import numpy as np
 
 __all__ = ["Backend", "available", "isa", "targets", "workspace_bytes"]
 
-PREFIX = "jaxsparse_direct_"
+PREFIX = "jaxsparse_"
+"""Of every target's name; then follow the room and the operation: ``jaxsparse_direct_conv``."""
 
 INSTRUCTION_SETS = ("portable", "avx2", "avx512")
 
@@ -116,6 +117,16 @@ def targets() -> list[str]:
     return sorted({*_cpu.targets(), *(_cuda.targets() if _cuda is not None else ())})
 
 
+def has_cuda_kernel(target: str) -> bool:
+    """Whether the CUDA module, where one is built, has this target."""
+    return target in _cuda_targets()
+
+
+@functools.cache
+def _cuda_targets() -> frozenset[str]:
+    return frozenset(_cpu.cuda_targets())
+
+
 def isa() -> str:
     """The instruction set that the CPU kernels use here: ``"avx512"``, ``"avx2"`` or ``"portable"``.
 
@@ -162,7 +173,7 @@ def workspace_bytes(op: str, **sizes: int | Sequence[int]) -> int:
     """Bytes of scratch memory that one call of a kernel asks XLA for. The batch size plays no part.
 
     Args:
-      op: the target's name without ``jaxsparse_direct_``.
+      op: the target's name without ``jaxsparse_direct_``; targets of other rooms need nothing.
       **sizes: integers and lists of integers, by op:
 
         * ``conv``, ``conv_at``, ``conv_input_grad``, ``conv_kernel_grad``: ``spatial_shape``, ``out_shape``,

@@ -3,7 +3,8 @@
     conv = Kernel("conv", "batch xk, batch xv, kernel, bias, mask -> batch yk, batch yv, batch nnz", ...)
 
 ``batch`` marks the operands and results whose axis 0 is the batch: the axis that ``vmap`` joins and that may be sharded.
-Operands without it are shared by the whole batch. Results marked ``sum`` are sums over the batch.
+Operands without it are shared by the whole batch. Results marked ``sum`` are sums over the batch. A kernel that goes over the
+whole batch as one list has no marks at all: it is not shared out to devices, and ``vmap`` calls it once for each element.
 """
 
 import dataclasses
@@ -29,7 +30,7 @@ class Kernel:
     """One FFI target, and all that JAX's rules need to know of it.
 
     Attributes:
-      name: the target's name without the prefix.
+      name: the target's name without prefix and room. No two rooms share one that needs a workspace.
       signature: operands and results as above.
       results: from the static parameters and the operands to the results' (shape, dtype).
       attributes: from the static parameters to the target's attributes.
@@ -37,6 +38,9 @@ class Kernel:
         None: no workspace on the CPU.
       cuda_workspace: the same for ``xla_kernels.cuda_workspace_bytes``, less the batch; None: no workspace on the GPU.
       optional: operands that may be None, with their dtype or the operand that has it. The target gets an empty array.
+      in_place: operands whose memory a result takes over, with that result's number. Where somebody else still needs the
+        operand XLA copies it before.
+      room: which room the target belongs to.
     """
 
     name: str
@@ -46,6 +50,8 @@ class Kernel:
     workspace: Callable[..., Attributes] | None = None
     cuda_workspace: Callable[..., Attributes] | None = None
     optional: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    in_place: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    room: str = "direct"
 
     @functools.cached_property
     def operands(self) -> dict[str, bool]:
@@ -54,8 +60,8 @@ class Kernel:
 
     @functools.cached_property
     def summed(self) -> tuple[bool, ...]:
-        """Which results are sums over the batch; the others carry it."""
-        return tuple(kind == "sum" for _, kind in _terms(self.signature.split("->")[1]))
+        """Which results are of the whole batch; the others carry it."""
+        return tuple(kind != "batch" for _, kind in _terms(self.signature.split("->")[1]))
 
     def __call__(self, static: Hashable, *operands: Array | None) -> tuple[Array, ...]:
         """Calls the kernel under all rules. ``static`` must be hashable: the rules are built once for each."""
@@ -99,7 +105,7 @@ class Kernel:
         arrays = manual_axes.unify(*self._filled(operands))
         axes = manual_axes.varying(arrays[0])
         return native_call(
-            xla_kernels.PREFIX + self.name,
+            f"{xla_kernels.PREFIX}{self.room}_{self.name}",
             [manual_axes.result_type(*result, axes) for result in self.results(static, *operands)],
             {
                 platform: self.workspace_bytes(static, *operands, platform=platform)
@@ -107,6 +113,7 @@ class Kernel:
             },
             self.attributes(static),
             *arrays,
+            in_place={list(self.operands).index(name): i for name, i in self.in_place.items()},
         )
 
     def _filled(self, operands: Sequence[Array | None]) -> list[Array]:

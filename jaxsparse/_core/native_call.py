@@ -27,8 +27,12 @@ def native_call(
     workspace: Mapping[str, int],
     attributes: Mapping[str, Any],
     *operands: jax.Array,
+    in_place: Mapping[int, int] | None = None,
 ) -> tuple[jax.Array, ...]:
-    """Calls a target; ``workspace`` has its bytes for each platform. Attributes are integers or lists of them."""
+    """Calls a target; ``workspace`` has its bytes for each platform. Attributes are integers or lists of them.
+
+    ``in_place``: operands, by number, whose memory a result takes over.
+    """
     return tuple(
         _call_p.bind(
             *operands,
@@ -38,6 +42,7 @@ def native_call(
             attributes=tuple(
                 (name, x if isinstance(x, int) else tuple(x)) for name, x in attributes.items()
             ),
+            in_place=tuple((in_place or {}).items()),
         )
     )
 
@@ -62,21 +67,23 @@ def _abstract_eval(*operands, results, **_):
 
 
 @_call_p.def_impl
-def _impl(*operands, target, results, workspace, attributes):
+def _impl(*operands, target, results, workspace, attributes, in_place):
     """Of arrays outside of any program, as under ``jax.disable_jit``."""
     types = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in results]
     types.append(jax.ShapeDtypeStruct((dict(workspace).get(current(), 0),), np.uint8))
-    return jax.ffi.ffi_call(target, types)(*operands, **_bound(attributes))[:-1]
+    call = jax.ffi.ffi_call(target, types, input_output_aliases=dict(in_place))
+    return call(*operands, **_bound(attributes))[:-1]
 
 
-def _lower(context, *operands, target, results, workspace, attributes):
+def _lower(context, *operands, target, results, workspace, attributes, in_place):
     platforms = context.platforms or context.module_context.platforms
-    require_kernels(platforms, context.module_context.lowering_parameters.for_export)
+    require_kernels(target, platforms, context.module_context.lowering_parameters.for_export)
     # A program for several platforms does not branch: it has the largest one.
     size = max(dict(workspace)[platform] for platform in platforms)
     scratch = shaped_abstractify(jax.ShapeDtypeStruct((size,), np.uint8))
     with_workspace = context.replace(avals_out=[*context.avals_out, scratch])
-    outputs = jax.ffi.ffi_lowering(target)(with_workspace, *operands, **_bound(attributes))
+    lowering = jax.ffi.ffi_lowering(target, operand_output_aliases=dict(in_place))
+    outputs = lowering(with_workspace, *operands, **_bound(attributes))
     return outputs[:-1]
 
 

@@ -15,8 +15,8 @@ def current() -> str:
     return {"gpu": "cuda"}.get(backend, backend)
 
 
-def require_kernels(platforms: Sequence[str], exporting: bool) -> None:
-    """Raises ``NotImplementedError`` for platforms without kernels.
+def require_kernels(target: str, platforms: Sequence[str], exporting: bool) -> None:
+    """Raises ``NotImplementedError`` for platforms without a kernel for this target.
 
     A program may be exported for CUDA on a machine that has none.
     """
@@ -26,6 +26,8 @@ def require_kernels(platforms: Sequence[str], exporting: bool) -> None:
             f"jaxsparse has no kernels for the platform {', '.join(missing)}; "
             f"it runs on {' and '.join(SUPPORTED)}"
         )
+    if "cuda" in platforms and not xla_kernels.has_cuda_kernel(target):
+        raise NotImplementedError(f"jaxsparse has no CUDA kernel for {target} yet; it runs on cpu")
     if "cuda" in platforms and not exporting:
         cuda = xla_kernels.available()["cuda"]
         if not cuda.usable:

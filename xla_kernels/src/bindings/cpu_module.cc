@@ -115,7 +115,13 @@ int64_t put_add_workspace_bytes(int64_t capacity, int64_t itemsize) {
 }  // namespace jaxsparse
 
 NB_MODULE(_cpu, m) {
-  JAXSPARSE_DEFINE_TARGETS(m, JAXSPARSE_HANDLERS);
+  JAXSPARSE_DEFINE_TARGETS(m, JAXSPARSE_ALL_HANDLERS);
+  // What the CUDA module has, wherever it is.
+  m.def("cuda_targets", [] {
+#define JAXSPARSE_NAME(name, symbol) name,
+    return std::vector<std::string>{JAXSPARSE_HANDLERS(JAXSPARSE_NAME)};
+#undef JAXSPARSE_NAME
+  });
   m.def("isa", [] { return std::string(jaxsparse::instruction_set()); });
   m.def("conv_workspace_bytes", &jaxsparse::conv_workspace_bytes, "op"_a, nb::kw_only(), "spatial_shape"_a,
         "out_shape"_a, "kernel_shape"_a, "strides"_a, "padding"_a, "dilation"_a, "in_channels"_a, "out_channels"_a,

@@ -4,7 +4,7 @@
 
 #include "xla/ffi/api/c_api.h"
 
-// X(target, handler symbol)
+// X(target, handler symbol), those that both platforms have
 #define JAXSPARSE_HANDLERS(X)                                                  \
   X("jaxsparse_direct_relu", JaxsparseDirectRelu)                              \
   X("jaxsparse_direct_masked_scale", JaxsparseDirectMaskedScale)               \
@@ -29,6 +29,18 @@
   X("jaxsparse_direct_window_sum", JaxsparseDirectWindowSum)                   \
   X("jaxsparse_direct_window_spread", JaxsparseDirectWindowSpread)
 
+// Those that have no kernel for the GPU.
+#define JAXSPARSE_CPU_ONLY_HANDLERS(X)                       \
+  X("jaxsparse_block_reduce_mask", JaxsparseBlockReduceMask) \
+  X("jaxsparse_block_gather", JaxsparseBlockGather)          \
+  X("jaxsparse_block_scatter", JaxsparseBlockScatter)        \
+  X("jaxsparse_block_scatter_add", JaxsparseBlockScatterAdd) \
+  X("jaxsparse_block_erase", JaxsparseBlockErase)
+
+#define JAXSPARSE_ALL_HANDLERS(X) \
+  JAXSPARSE_HANDLERS(X)           \
+  JAXSPARSE_CPU_ONLY_HANDLERS(X)
+
 #define JAXSPARSE_DECLARE_HANDLER(name, symbol) extern "C" XLA_FFI_Error* symbol(XLA_FFI_CallFrame* call_frame);
-JAXSPARSE_HANDLERS(JAXSPARSE_DECLARE_HANDLER)
+JAXSPARSE_ALL_HANDLERS(JAXSPARSE_DECLARE_HANDLER)
 #undef JAXSPARSE_DECLARE_HANDLER
