@@ -4,8 +4,10 @@ from jaxsparse.block.conv import conv
 from jaxsparse.block.gather import gather
 from jaxsparse.block.geometry import Geometry, Tiling, geometry
 from jaxsparse.block.indices import BlockIndices
+from jaxsparse.block.inside import inside
 from jaxsparse.block.reduce_mask import reduce_mask
 from jaxsparse.block.scatter import scatter, scatter_add
+from jaxsparse.block.split import split
 
 __all__ = [
     "BlockIndices",
@@ -14,7 +16,9 @@ __all__ = [
     "conv",
     "gather",
     "geometry",
+    "inside",
     "reduce_mask",
     "scatter",
     "scatter_add",
+    "split",
 ]

@@ -1,0 +1,63 @@
+"""Which pixels of the blocks are pixels of the image."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from jaxsparse._core import checks, explicit_axes
+from jaxsparse._core.checks import expected
+from jaxsparse.block._rows import rows_in_use
+from jaxsparse.block.geometry import Geometry
+from jaxsparse.block.indices import BlockIndices, check_blocks
+
+
+def inside(blocks: BlockIndices, level: int = 0, *, batch_size: int) -> jax.Array:
+    """The pixels of the blocks that lie in the image; none of the rows that are not in use.
+
+    Between the convolutions of a chain, pixels outside of the image are padding: a dense network has 0 there, whatever
+    norm and bias make of them in a block.
+
+    Args:
+      blocks: :class:`BlockIndices`.
+      level: of ``blocks.geometry.levels``: 0 is the window, -1 the tile, in between are the inputs of the further
+        convolutions.
+      batch_size: images.
+
+    Returns:
+      bool ``[M, *size]`` of the boxes of that level.
+
+    Raises:
+      ValueError: there is no such level.
+      TypeError: ``blocks`` is no ``BlockIndices``; what should be integers is not.
+
+    Example::
+
+      >>> import jax.numpy as jnp
+      >>> from jaxsparse import block
+
+      >>> blocks = block.reduce_mask(jnp.ones((1, 5)), block.geometry((5,), 5, kernel_sizes=(3, 1)))
+      >>> block.inside(blocks, batch_size=1).astype(int).tolist()
+      [[0, 1, 1, 1, 1], [1, 1, 1, 0, 0]]
+      >>> block.inside(blocks, 1, batch_size=1).astype(int).tolist()
+      [[1, 1, 1], [1, 1, 0]]
+    """
+    check_blocks("inside", "blocks", blocks)
+    batch_size = checks.integer("inside", "batch_size", batch_size, minimum=0)
+    levels = len(blocks.geometry.levels)
+    level = checks.integer("inside", "level", level, minimum=-levels)
+    if level >= levels:
+        wording = f"one of {levels} levels, 0 to {levels - 1} or from the end"
+        raise ValueError(expected("inside", "level", wording, level))
+    (indices,) = explicit_axes.replicate(blocks.indices)
+    return _inside(blocks.geometry, level, batch_size, indices)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), inline=True)
+def _inside(geometry: Geometry, level: int, batch_size: int, indices: jax.Array) -> jax.Array:
+    out = rows_in_use(indices, geometry, batch_size)
+    for axis, (n, size, stride, offset) in enumerate(zip(*geometry.levels[level], strict=True)):
+        pixel = (offset + stride * indices[:, 1 + axis])[:, None] + jnp.arange(size)[None]
+        here = (pixel >= 0) & (pixel < n)
+        out = out[..., None] & here.reshape(len(indices), *(1,) * axis, size)
+    return out

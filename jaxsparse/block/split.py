@@ -1,0 +1,76 @@
+"""One list into one for each device."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxsparse._core import capacity as capacities
+from jaxsparse._core import checks, explicit_axes
+from jaxsparse._core.checks import expected
+from jaxsparse.block._rows import rows_in_use
+from jaxsparse.block.geometry import Geometry
+from jaxsparse.block.indices import BlockIndices, check_blocks
+
+
+def split(
+    blocks: BlockIndices, parts: int, *, batch_size: int, capacity: int | None = None
+) -> BlockIndices:
+    """The lists of equal parts of the batch, with a leading axis: for ``shard_map`` over it.
+
+    Part ``p`` has images ``p * batch_size / parts`` and on, numbered from 0. What shares out the batch of the images shares
+    out the leading axis, and each device takes its list from it: ``jax.tree.map(lambda a: a[0], blocks)``.
+
+    Args:
+      blocks: :class:`BlockIndices` of the whole batch.
+      parts: how many; it divides ``batch_size``.
+      batch_size: images.
+      capacity: rows of each list; None: those of ``blocks``. Of too many the first in raster order stay.
+
+    Returns:
+      :class:`BlockIndices` with ``indices`` ``[parts, M, 1 + d]`` and ``count`` ``[parts]``, the blocks of each part among
+      those that ``blocks`` holds.
+
+    Raises:
+      ValueError: ``parts`` does not divide the batch; numbers out of range.
+      TypeError: what should be integers is not, ``blocks`` is no ``BlockIndices``.
+
+    Example::
+
+      >>> import jax.numpy as jnp
+      >>> from jaxsparse import block
+
+      >>> mask = jnp.array([[1.0, 0.0], [1.0, 1.0]])
+      >>> blocks = block.reduce_mask(mask, block.Geometry.regular((2,), 1))
+      >>> halves = block.split(blocks, 2, batch_size=2, capacity=2)
+      >>> halves.indices.tolist(), halves.count.tolist()
+      ([[[0, 0], [1, 0]], [[0, 0], [0, 1]]], [1, 2])
+    """
+    check_blocks("split", "blocks", blocks)
+    parts = checks.integer("split", "parts", parts, minimum=1)
+    batch_size = checks.integer("split", "batch_size", batch_size, minimum=0)
+    if batch_size % parts:
+        wording = f"a divisor of batch_size, {batch_size}"
+        raise ValueError(expected("split", "parts", wording, parts))
+    rows: Any = blocks.indices.shape[0]
+    capacity = capacities.resolve("split", capacity, None, volume=rows, bound=rows)
+    (indices,) = explicit_axes.replicate(blocks.indices)
+    indices, count = _split(blocks.geometry, parts, batch_size, capacity, indices)
+    return BlockIndices(indices, count, blocks.geometry)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), inline=True)
+def _split(geometry: Geometry, parts: int, batch_size: int, capacity: int, indices: jax.Array):
+    rows, each = indices.shape[0], batch_size // parts
+    used = rows_in_use(indices, geometry, batch_size)
+    batch = jnp.where(used, indices[:, 0], batch_size)
+    edges = jnp.arange(parts + 1, dtype=jnp.int32) * each
+    first = jnp.sum(batch[None] < edges[:, None], axis=1, dtype=jnp.int32)
+    count = first[1:] - first[:-1]
+    place = jnp.arange(capacity, dtype=jnp.int32)[None]
+    source = jnp.minimum(first[:-1, None] + place, rows - 1)
+    mine = (place < count[:, None])[..., None]
+    local = jnp.zeros((1, indices.shape[1]), jnp.int32).at[0, 0].set(1)
+    here = indices[source] - edges[:-1, None, None] * local[None]
+    return jnp.where(mine, here, each * local[None]), count
