@@ -93,8 +93,10 @@ def convolution(
     strides: Any,
     padding: Any,
     kernel_dilation: Any,
+    *,
+    argument: str = "kernel",
 ) -> Convolution:
-    """The geometry of ``lax.conv_general_dilated`` with these arguments.
+    """The geometry of ``lax.conv_general_dilated`` with these arguments; ``argument`` is the caller's name of ``kernel``.
 
     Raises:
       ValueError, TypeError: an argument is no good; the window does not fit; the output has too many voxels.
@@ -114,7 +116,7 @@ def convolution(
         if any(e > n for e, n in zip(extent, room, strict=True)):
             wording = f"at most as large as the padded input, {room}"
             what = f"{kernel_shape}, which spans {extent} with kernel_dilation {dilation}"
-            raise ValueError(expected(function, "kernel", wording, what))
+            raise ValueError(expected(function, argument, wording, what))
         out = tuple((n - e) // s + 1 for n, e, s in zip(room, extent, strides, strict=True))
     check_volume(function, "the output", out)
     return Convolution(spatial_shape, out, kernel_shape, strides, pairs, dilation)

@@ -67,7 +67,7 @@ class Geometry:
             raise TypeError(expected("Geometry", "grid", wording, repr(grid)))
         dims = len(grid)
         grid = checks.integers("Geometry", "grid", grid, dims=dims)
-        _check_product("grid", "blocks", grid)
+        _check_product("Geometry", "grid", "blocks", grid)
         if not checks.is_sequence(levels) or not levels:
             what = repr(levels)
             raise TypeError(expected("Geometry", "levels", "a sequence of block.Tiling", what))
@@ -104,7 +104,7 @@ class Geometry:
         """
         shape = _spatial_shape("regular", spatial_shape)
         dims = len(shape)
-        size = checks.integers("regular", "block_size", block_size, dims=dims)
+        size = _block_size("regular", block_size, dims)
         steps = size if stride is None else checks.integers("regular", "stride", stride, dims=dims)
         start = checks.integers("regular", "offset", offset, dims=dims, minimum=-LARGEST)
         if grid is None:
@@ -114,6 +114,7 @@ class Geometry:
             )
         else:
             counts = checks.integers("regular", "grid", grid, dims=dims)
+            _check_product("regular", "grid", "blocks", counts)
         return cls(counts, (Tiling(shape, size, steps, start),))
 
     @property
@@ -214,7 +215,7 @@ def geometry(
     """
     shape = _spatial_shape("geometry", spatial_shape)
     dims = len(shape)
-    size = checks.integers("geometry", "block_size", block_size, dims=dims)
+    size = _block_size("geometry", block_size, dims)
     chain = _chain(shape, kernel_sizes, strides, kernel_dilations, padding)
     sizes = [size]
     for conv in chain:
@@ -271,7 +272,9 @@ def _chain(shape, kernel_sizes, strides, dilations, padding) -> list[windows.Con
             checks.integers("geometry", f"{name}[{i}]", value, dims=dims)
             for name, value in arguments.items()
         )
-        chain.append(windows.convolution("geometry", shape, kernel, stride, pad, dilation))
+        name = f"kernel_sizes[{i}]"
+        conv = windows.convolution("geometry", shape, kernel, stride, pad, dilation, argument=name)
+        chain.append(conv)
         shape = chain[-1].out_shape
     return chain
 
@@ -297,6 +300,12 @@ def _spatial_shape(function: str, value: Any) -> tuple[int, ...]:
     return shape
 
 
+def _block_size(function: str, value: Any, dims: int) -> tuple[int, ...]:
+    size = checks.integers(function, "block_size", value, dims=dims)
+    _check_product(function, "block_size", "pixels", size)
+    return size
+
+
 def _tiling(argument: str, value: Any, dims: int) -> Tiling:
     if not isinstance(value, Tiling):
         raise TypeError(expected("Geometry", argument, "a block.Tiling", repr(value)))
@@ -310,12 +319,12 @@ def _tiling(argument: str, value: Any, dims: int) -> Tiling:
         )
         for name, given in value._asdict().items()
     }
-    _check_product(f"{argument}.spatial_shape", "pixels", fields["spatial_shape"])
-    _check_product(f"{argument}.size", "pixels", fields["size"])
+    _check_product("Geometry", f"{argument}.spatial_shape", "pixels", fields["spatial_shape"])
+    _check_product("Geometry", f"{argument}.size", "pixels", fields["size"])
     return Tiling(**fields)
 
 
-def _check_product(argument: str, what: str, sizes: tuple[int, ...]) -> None:
+def _check_product(function: str, argument: str, what: str, sizes: tuple[int, ...]) -> None:
     if math.prod(sizes) > LARGEST:
         found = f"{sizes} with {math.prod(sizes)}"
-        raise ValueError(expected("Geometry", argument, f"of at most {LARGEST} {what}", found))
+        raise ValueError(expected(function, argument, f"of at most {LARGEST} {what}", found))

@@ -110,8 +110,8 @@ class BlockIndices:
         """
         batch_size = checks.integer("from_indices", "batch_size", batch_size, minimum=0)
         indices = checks.int32_array("from_indices", "indices", indices)
-        if count is None and indices.ndim == 2:
-            count = jnp.sum(indices[:, 0] < batch_size, dtype=jnp.int32)
+        if count is None:
+            count = jnp.sum(indices[..., :1] < batch_size, dtype=jnp.int32)
         else:
             count = checks.int32_array("from_indices", "count", count)
         blocks = cls(indices, count, geometry)

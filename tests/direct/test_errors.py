@@ -11,7 +11,7 @@ from flax import nnx
 
 import jaxsparse
 import xla_kernels
-from jaxsparse import direct, models, nn, optim
+from jaxsparse import block, direct, models, nn, optim
 from jaxsparse.direct import SparseTensor
 from tests.argument_rows import Refused, container
 from tests.argument_table import TABLE, page
@@ -64,6 +64,14 @@ def public_functions():
             if name == "validate":
                 parameters = {"keys", "values", "nnz", "spatial_shape"}
             yield f"SparseTensor.{name}", parameters
+    for name in block.__all__:
+        if inspect.isfunction(getattr(block, name)):
+            yield f"block.{name}", set(inspect.signature(getattr(block, name)).parameters)
+    yield "block.Geometry", {"grid", "levels"}
+    yield "block.Geometry.regular", set(inspect.signature(block.Geometry.regular).parameters)
+    lists = block.BlockIndices
+    yield "block.BlockIndices.from_indices", set(inspect.signature(lists.from_indices).parameters)
+    yield "block.BlockIndices.validate", {"indices", "count", "geometry", "batch_size"}
     for module, prefix in ((nn, "nn."), (models, "models."), (optim, "optim.")):
         for name in module.__all__:
             public = getattr(module, name)
