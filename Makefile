@@ -51,7 +51,7 @@ touch $@
 endef
 
 $(TEST_VENV)/.installed: $(NATIVE) $(call changed,$(TEST_VENV))
-	@$(call environment,$(TEST_VENV),test$(,)experiments$(,)sweep)
+	@$(call environment,$(TEST_VENV),test$(,)experiments$(,)sweep$(,)mesh)
 
 $(DEMO_VENV)/.installed: $(NATIVE) $(call changed,$(DEMO_VENV))
 	@$(call environment,$(DEMO_VENV),experiments)

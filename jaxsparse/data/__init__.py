@@ -15,22 +15,27 @@ from jaxsparse.data.birds_eye import (
     ground_mask,
     occupied_mask,
 )
+from jaxsparse.data.mesh import Mesh, load_mesh
 from jaxsparse.data.normalize import normalize_points
+from jaxsparse.data.voxelize_mesh import voxelize_mesh
 from jaxsparse.data.voxelize_points import batch_coords, voxelize_points
 
 __all__ = [
     "BirdsEyeGrid",
+    "Mesh",
     "affine_points",
     "batch_coords",
     "birds_eye_map",
     "box_mask",
     "ground_mask",
     "jitter_points",
+    "load_mesh",
     "normalize_points",
     "occupied_mask",
     "random_rotation",
     "rotate_points",
     "scale_points",
     "translate_points",
+    "voxelize_mesh",
     "voxelize_points",
 ]

@@ -71,7 +71,7 @@ def voxelize_points(
         lower, upper = _arguments.bounds(name, bounds, dims)
         edges = (upper - lower) / inner
     else:
-        lower, edges = _fitted(cloud, inner, checks.one_of(name, "fit", fit or "cube", FITS))
+        lower, edges = fitted_box(cloud, inner, checks.one_of(name, "fit", fit or "cube", FITS))
         upper = lower + edges * inner
     # A dimension after the other: reductions over three columns are slow in NumPy.
     keys, within = np.zeros(len(cloud), np.int64), np.ones(len(cloud), bool)
@@ -96,7 +96,7 @@ def _distinct(keys: np.ndarray, volume: int) -> np.ndarray:
     return np.flatnonzero(touched)
 
 
-def _fitted(cloud: np.ndarray, inner: np.ndarray, fit: str) -> tuple[np.ndarray, np.ndarray]:
+def fitted_box(cloud: np.ndarray, inner: np.ndarray, fit: str) -> tuple[np.ndarray, np.ndarray]:
     """The lower corner of the box and the edges of its voxels."""
     if not len(cloud):
         return np.zeros(len(inner)), np.ones(len(inner))
