@@ -51,7 +51,7 @@ touch $@
 endef
 
 $(TEST_VENV)/.installed: $(NATIVE) $(call changed,$(TEST_VENV))
-	@$(call environment,$(TEST_VENV),test$(,)experiments$(,)sweep$(,)mesh)
+	@$(call environment,$(TEST_VENV),test$(,)experiments$(,)sweep$(,)mesh$(,)report$(,)browser)
 
 $(DEMO_VENV)/.installed: $(NATIVE) $(call changed,$(DEMO_VENV))
 	@$(call environment,$(DEMO_VENV),experiments)
@@ -75,6 +75,11 @@ PYTEST = -m pytest -n $(TEST_JOBS) --dist loadfile
 
 test: $(TEST_VENV)/.installed ## Run the Python tests
 	$(TEST_VENV)/bin/python $(PYTEST) $(PYTEST_ARGS)
+
+# Debian: apt-get install chromium chromium-driver
+.PHONY: browser-test
+browser-test: $(TEST_VENV)/.installed ## Open reports in a headless Chromium
+	$(TEST_VENV)/bin/python -m pytest -m browser tests/experiments/test_report_browser.py $(PYTEST_ARGS)
 
 install: $(TEST_VENV)/.installed ## Make the test environment, run nothing
 

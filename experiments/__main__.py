@@ -1,4 +1,4 @@
-"""The command line: ``python -m experiments train|evaluate|activations|table|figure|sweep|benchmark``."""
+"""The command line: ``python -m experiments train|evaluate|activations|table|figure|sweep|report|benchmark``."""
 
 import argparse
 import datetime
@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_table(commands)
     _add_figure(commands)
     _add_sweep(commands)
+    _add_report(commands)
     options, rest = parser.parse_known_args(arguments)
     # argparse gives up on KEY=VALUE behind an option.
     stray = [text for text in rest if text.startswith("-") or "=" not in text]
@@ -192,6 +193,12 @@ def _add_figure(commands) -> None:
 
 def _add_sweep(commands) -> None:
     from experiments.sweep import command
+
+    command.add_parser(commands)
+
+
+def _add_report(commands) -> None:
+    from experiments.report import command
 
     command.add_parser(commands)
 

@@ -1,15 +1,69 @@
-"""A picture of what the layers of a trained network store for one image: densely above, sparsely below."""
+"""What the layers of a trained network store for one image: densely above, sparsely below."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from experiments.data import Dataset
 from experiments.errors import UserError
 from experiments.models import build_model
 from experiments.train.evaluate import load_trained
 from jaxsparse import nn
+from jaxsparse.models import OctNet3
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained network, its dense twin with the same weights, and the data.
+
+    Attributes:
+      step: of the checkpoint.
+      dataset: of the run.
+      network: in evaluation mode.
+      twin: in evaluation mode; ``None`` if the network is dense itself.
+    """
+
+    step: int
+    dataset: Dataset
+    network: OctNet3
+    twin: OctNet3 | None
+
+    def sample(self, index: int) -> tuple[jax.Array, int]:
+        """An image ``[1, *spatial, channels]`` of the test set and its label.
+
+        Raises:
+          UserError: there is no such image.
+        """
+        if not 0 <= index < len(self.dataset.test):
+            raise UserError(f"--index {index}: the test set has {len(self.dataset.test)} images")
+        image, label = self.dataset.test.gather(np.array([index]))
+        return jnp.asarray(image), int(label[0])
+
+
+def load_networks(run: Path, overrides: tuple[str, ...] = ()) -> Trained:
+    """The network of a run's newest checkpoint.
+
+    Args:
+      run: folder of a run, or one of its checkpoints.
+      overrides: ``key=value`` strings for the run's configuration.
+
+    Raises:
+      UserError: there is no checkpoint, it does not fit the configuration, or the data cannot be read.
+    """
+    step, config, dataset, steps, state = load_trained(run, overrides=overrides)
+    network = steps.trained(state)
+    twin = None
+    if config.model.sparse:
+        dense = config.model.model_copy(update={"sparse": False})
+        twin = build_model(dense, dataset, seed=config.seed)
+        twin.eval()
+        nnx.update(twin, nnx.state(network, nnx.Param))
+    return Trained(step, dataset, network, twin)
 
 
 def draw_activations(
@@ -39,27 +93,24 @@ def draw_activations(
     Raises:
       UserError: there is no such run, image or layer, or the run is of a dense network.
     """
-    _, config, dataset, steps, state = load_trained(run, overrides=overrides)
-    if not config.model.sparse:
+    trained = load_networks(run, overrides)
+    if trained.twin is None:
         raise UserError(f"{run} is a run of a dense network; give one of a sparse network")
-    if not 0 <= index < len(dataset.test):
-        raise UserError(f"--index {index}: the test set has {len(dataset.test)} images")
-    sparse = steps.trained(state)
-    dense = build_model(
-        config.model.model_copy(update={"sparse": False}), dataset, seed=config.seed
-    )
-    dense.eval()
-    nnx.update(dense, nnx.state(sparse, nnx.Param))
-
-    image, label = dataset.test.gather(np.array([index]))
-    below = {name: np.asarray(nn.to_dense(x))[0] for name, x in sparse.activations(image).items()}
-    above = {name: np.asarray(nn.to_dense(x))[0] for name, x in dense.activations(image).items()}
+    image, label = trained.sample(index)
+    dataset = trained.dataset
+    below = {
+        name: np.asarray(nn.to_dense(x))[0]
+        for name, x in trained.network.activations(image).items()
+    }
+    above = {
+        name: np.asarray(nn.to_dense(x))[0] for name, x in trained.twin.activations(image).items()
+    }
     unknown = [name for name in layers if name not in below]
     if unknown:
         raise UserError(f"no layer {unknown[0]!r}; there are {', '.join(below)}")
-    figure = _figure(image[0], above, below, layers)
+    figure = _figure(np.asarray(image[0]), above, below, layers)
     figure.suptitle(
-        f"{dataset.name}, test image {index} ({dataset.class_names[int(label[0])]}): "
+        f"{dataset.name}, test image {index} ({dataset.class_names[label]}): "
         "the dense network above, the sparse one below, same weights",
         fontsize=9,
     )

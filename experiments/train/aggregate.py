@@ -22,7 +22,10 @@ class Aggregate:
         self._pending.append(metrics)
 
     def take(self) -> dict[str, Any]:
-        """Waits for what was added, returns its weighted mean (``peak``: the maximum, ``live``: the last) and forgets it."""
+        """Waits for what was added, returns its weighted mean and forgets it.
+
+        ``peak`` is the maximum, ``live`` the last, ``confusion`` the sum.
+        """
         batches = jax.device_get(self._pending)
         self._pending = []
         weight = np.array([batch["weight"] for batch in batches], np.float64)
@@ -41,12 +44,18 @@ class Aggregate:
             if last is None
             else {"live": {key: int(last[key]) for key in sorted(last, key=_number)}}
         )
+        confusion = (
+            {"confusion": np.sum([batch["confusion"] for batch in batches], axis=0).tolist()}
+            if "confusion" in batches[-1]
+            else {}
+        )
         return {
             "loss": float(mean([batch["loss"] for batch in batches])),
             "accuracy": float(mean([batch["accuracy"] for batch in batches])),
             "weight": float(weight.sum()),
             "layers": layers,
             **live,
+            **confusion,
         }
 
 

@@ -120,6 +120,7 @@ def evaluate(
         "images": len(part),
         "loss": metrics["loss"],
         "accuracy": metrics["accuracy"],
+        "confusion": {"classes": dataset.class_names, "counts": metrics["confusion"]},
         "layers": layer_rows(layers, metrics, rho),
     }
     result = to_json(result)

@@ -14,8 +14,12 @@ from experiments.errors import UserError
 def write_whole(path: Path, text: str) -> None:
     """Writes a file so that a process killed meanwhile leaves the old one, or none."""
     part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except BaseException:  # Ctrl-C, a full disk
+        part.unlink(missing_ok=True)
+        raise
 
 
 def checkpoint_folder(run_dir: Path) -> Path:

@@ -21,7 +21,8 @@ State = Any
 
 Metrics = dict[str, Any]
 """loss, accuracy: means over the batch; weight: how many samples; layers: LayerStats; live: weights that are left, by
-layer, if the run prunes."""
+layer, if the run prunes; of a test confusion: int32 ``[classes, classes]``, how many samples of a class (row) were taken
+for which (column)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,8 @@ def make_steps(model: OctNet3, how: Optimizer, seed: int, devices: Devices | Non
     def test(state: State, batch: Batch) -> Metrics:
         model = trained(state)
         loss, metrics = _loss(model, batch, None)
-        return {"loss": loss, **metrics, **live(model)}
+        confusion = _confusion(metrics.pop("logits"), batch)
+        return {"loss": loss, **metrics, "confusion": confusion, **live(model)}
 
     def train(state: State, batch: Batch) -> tuple[State, Metrics]:
         model, optimizer = nnx.merge(graph, state)
@@ -61,6 +63,7 @@ def make_steps(model: OctNet3, how: Optimizer, seed: int, devices: Devices | Non
             return _loss(model, batch, nnx.Rngs(dropout=key))
 
         (value, metrics), gradients = nnx.value_and_grad(loss, has_aux=True)(model)
+        del metrics["logits"]
         _learn(how, model, optimizer, gradients)
         return nnx.state((model, optimizer)), {"loss": value, **metrics, **live(model)}
 
@@ -111,4 +114,12 @@ def _loss(model: OctNet3, batch: Batch, rngs: nnx.Rngs | None) -> tuple[jax.Arra
         "accuracy": jnp.sum(right * weight) / total,
         "weight": weight.sum(),
         "layers": layers,
+        "logits": logits,
     }
+
+
+def _confusion(logits: jax.Array, batch: Batch) -> jax.Array:
+    """Counted in the step: of several processes each has only its own rows of a batch."""
+    counts = jnp.zeros((logits.shape[-1],) * 2, jnp.int32)
+    place = (jnp.asarray(batch["label"]), jnp.argmax(logits, axis=-1))
+    return counts.at[place].add((jnp.asarray(batch["weight"]) > 0).astype(jnp.int32))

@@ -208,6 +208,7 @@ class _Run:
             "epochs": self.config.train.epochs,
             "steps": self.step,
             "test": {"loss": test["loss"], "accuracy": test["accuracy"]},
+            "confusion": {"classes": self.dataset.class_names, "counts": test["confusion"]},
             "layers": layer_rows(self.layers, test, density_bounds(self.steps.model, self.layers)),
             **(self.clock.timing() or self.record.timing()),
             "history": self.record.tests(),
