@@ -75,7 +75,12 @@ def _matrix(classes: list[str], counts: np.ndarray) -> Plot:
             "text": [[str(count) if count else "" for count in line] for line in counts.tolist()],
             "texttemplate": "%{text}",
         }
-    ticks = {"tickvals": list(range(len(names))), "ticktext": names, "showgrid": False, "zeroline": False}
+    ticks = {
+        "tickvals": list(range(len(names))),
+        "ticktext": names,
+        "showgrid": False,
+        "zeroline": False,
+    }
     layout = {
         "xaxis": {"title": {"text": "taken for"}, "constrain": "domain", **ticks},
         "yaxis": {"title": {"text": "class"}, "autorange": "reversed", **ticks},

@@ -8,6 +8,7 @@ from experiments.report.run_tables import provenance_facts
 from experiments.report.traces import axes, colour, line
 
 FILE = "live_weights_cpu.json"
+SPEEDS = [1, 2, 5, 10, 20, 50, 100]
 
 
 def live_weights(root: Path) -> list[Block]:
@@ -67,7 +68,11 @@ def live_weights(root: Path) -> list[Block]:
         Panel(times, _reversed("milliseconds", ticks), title="Time"),
         Panel(speeds, _reversed("times the speed of all weights", ticks), title="Speed"),
     ]
-    panels[1].layout["yaxis"]["type"] = "log"
+    panels[1].layout["yaxis"] |= {
+        "type": "log",
+        "tickvals": SPEEDS,
+        "ticktext": list(map(str, SPEEDS)),
+    }
     columns = (
         "workload", "live weights (%)", "median (ms)", "best (ms)", "times as fast", "live multiply-adds",
     )  # fmt: skip

@@ -18,6 +18,7 @@ SMALL = ["model.hidden=16", "train.epochs=1", "train.batch_size=479"]
     [
         ["--help"],
         ["train", "--help"],
+        ["report", "--help"],
         ["evaluate", "--help"],
         ["benchmark", "--help"],
         ["benchmark", "direct", "--help"],

@@ -124,4 +124,8 @@ def test_two_processes_train_as_one(tmp_path):
     np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-4)
     result = json.loads((tmp_path / "two" / "result.json").read_text())
     assert result["steps"] == 28
+    # Each process counts its own rows.
+    counts = np.array(result["confusion"]["counts"])
+    assert counts.sum() == 360
+    assert np.trace(counts) / 360 == pytest.approx(result["test"]["accuracy"], abs=1e-5)
     assert DistributedConfig(**result["config"]["distributed"]).process_id == 0

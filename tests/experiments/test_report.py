@@ -423,9 +423,6 @@ def test_refusals(tmp_path, capsys, monkeypatch):
         patch.setitem(sys.modules, "plotly.offline", None)
         assert main(["report", str(run)]) == 2
         assert "pip install '.[experiments,report]'" in capsys.readouterr().err
-    with pytest.raises(SystemExit) as stop:
-        main(["report", "--help"])
-    assert stop.value.code == 0 and "RUN_OR_SWEEP" in capsys.readouterr().out
 
 
 def test_an_interruption_leaves_the_old_page(tmp_path, capsys, monkeypatch):

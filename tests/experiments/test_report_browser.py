@@ -128,12 +128,10 @@ look();
 """
 
 TEXTS = """
-const visible = (box) => box.width > 0 && box.height > 0;
 const found = [];
-for (const text of document.querySelectorAll("h1, h2, h3, h4, .text, .layer p, .legend button, .axes svg text")) {
-  const box = text.getBoundingClientRect(), figure = text.closest(".axes");
-  if (!visible(box) || text.closest(".hoverlayer") || !text.textContent.trim()) continue;
-  // A tick of a slanted axis has a box of its own size only.
+for (const text of document.querySelectorAll("h1, h2, h3, h4, p.text, .layer p, .legend button, .axes svg text")) {
+  const box = text.getBoundingClientRect();
+  if (!text.checkVisibility() || !box.width || text.closest(".hoverlayer") || !text.textContent.trim()) continue;
   found.push([text.textContent.slice(0, 40), box.left + scrollX, box.top + scrollY, box.right + scrollX, box.bottom + scrollY,
     Number(getComputedStyle(text).fontSize.slice(0, -2))]);
 }
@@ -179,7 +177,7 @@ def test_text_stands_out_in_both_themes(show, theme):
     browser = show("sweep", theme=theme)
     colours = browser.execute_script(
         """return [getComputedStyle(document.body).backgroundColor,
-             ...[...document.querySelectorAll("h1, .text, th, td, .axes .xtick text, .axes .xtitle, .legend button")].map(
+             ...[...document.querySelectorAll("h1, p.text, th, td, .axes .xtick text, .axes .xtitle, .legend button")].map(
                (text) => text.closest("svg") ? getComputedStyle(text).fill : getComputedStyle(text).color)]"""
     )
     page, *texts = [np.array([float(x) for x in c[c.index("(") + 1 : -1].split(",")[:3]]) for c in colours]  # fmt: skip
@@ -273,7 +271,7 @@ def test_solids_rotate(show):
     assert (look()[0] == start).all()
 
 
-SOLIDS_LAYERS = ["input", "conv1", "conv2", "conv3", "pool1", "conv4", "conv5"]
+SOLIDS_LAYERS = ["input", "conv1", "conv2", "conv3", "pool1", "conv4", "conv5", "conv6"]
 
 
 def test_images_and_channels_are_chosen(show):
@@ -359,10 +357,10 @@ def test_near_cubes_hide_far_ones(show, rng, view):
     seen = same & (hit >= 0)
     assert seen.sum() > 4000
     strongest = pixels[..., :3].argmax(axis=-1) + 1
-    edges = pixels[..., 3] < 255
-    np.testing.assert_array_equal(strongest[seen & ~edges], levels[hit[seen & ~edges]])
-    assert edges[seen].mean() < 0.01
-    assert (pixels[..., 3][same & (hit < 0)] == 255).mean() < 0.01
+    whole = pixels[..., 3] >= 240  # seams between faces are a little less than opaque
+    np.testing.assert_array_equal(strongest[seen & whole], levels[hit[seen & whole]])
+    assert whole[seen].mean() > 0.99
+    assert whole[same & (hit < 0)].mean() < 0.01
 
 
 def first_cubes(shape, cubes, view, size):
