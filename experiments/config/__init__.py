@@ -2,13 +2,17 @@
 
 from experiments.config.load import completed, load_config
 from experiments.config.schema import (
+    PLACES,
     AugmentedSection,
+    ChangedGridSection,
     DataConfig,
     DigitsConfig,
     DistributedConfig,
     ExperimentConfig,
+    MeshesConfig,
     MnistConfig,
     ModelConfig,
+    ModelNet10Config,
     ModelNet40Config,
     OctNet3Config,
     OctNet3ImageConfig,
@@ -21,13 +25,17 @@ from experiments.config.schema import (
 )
 
 __all__ = [
+    "PLACES",
     "AugmentedSection",
+    "ChangedGridSection",
     "DataConfig",
     "DigitsConfig",
     "DistributedConfig",
     "ExperimentConfig",
+    "MeshesConfig",
     "MnistConfig",
     "ModelConfig",
+    "ModelNet10Config",
     "ModelNet40Config",
     "OctNet3Config",
     "OctNet3ImageConfig",

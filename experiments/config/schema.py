@@ -104,8 +104,62 @@ class ModelNet40Config(AugmentedSection):
         return self
 
 
+class ChangedGridSection(Section):
+    """Random changes to the voxels that are trained on, others in every epoch; what is tested on is left alone."""
+
+    quarter_turns: bool = False
+    """Turned about the vertical axis by 0, 90, 180 or 270 degrees."""
+    mirror: bool = False
+    """Every second one is mirrored, left to right."""
+    shift: Annotated[int, Field(ge=0, le=16)] = 0
+    """The farthest that an object moves in each dimension, in voxels; what leaves the volume is lost."""
+
+    @property
+    def changes_anything(self) -> bool:
+        return self.quarter_turns or self.mirror or self.shift > 0
+
+
+class ModelNet10Config(ChangedGridSection):
+    """ModelNet10's objects as solid voxels: voxel30.npz."""
+
+    kind: Literal["modelnet10"]
+    root: Path | None = None
+    """The folder with the file. There is no download: ModelNet is for academic research only."""
+    resolution: Literal[30, 32] = 32
+    """Voxels a dimension. 32: an empty voxel around the file's 30."""
+
+
+class MeshesConfig(ChangedGridSection):
+    """A folder of meshes, as ModelNet's are laid out: CLASS/train/NAME.off and CLASS/test/NAME.off."""
+
+    kind: Literal["meshes"]
+    root: Path | None = None
+    resolution: Annotated[int, Field(ge=8, le=256)] = 32
+    """Voxels a dimension."""
+    fill: Literal["surface", "solid"] = "surface"
+    """Whether only voxels that triangles touch are set, or what they enclose, too."""
+    padding: Annotated[int, Field(ge=0, le=8)] = 0
+    """Voxels at either end of every dimension that stay empty; the objects shrink."""
+    fit: Literal["cube", "sphere"] = "cube"
+    """What fills the volume: the bounding cube of each object, or a ball about the mean of its vertices."""
+    cache: Path | None = None
+    """Where voxels are kept, for all settings and resolutions. Left out: the user's cache folder."""
+    workers: Positive | None = None
+    """Processes that make what is not kept yet; as many as there are processors if left out."""
+
+    @model_validator(mode="after")
+    def _room(self) -> "MeshesConfig":
+        if self.resolution <= 2 * self.padding:
+            raise ValueError("padding must leave voxels: it is half of resolution or more")
+        return self
+
+
+PLACES = ("root", "cache", "workers")
+"""Keys of ``data`` that say where and how it is read, not what: they may differ between two parts of one run."""
+
 DataConfig = Annotated[
-    DigitsConfig | MnistConfig | SolidsConfig | ModelNet40Config, Field(discriminator="kind")
+    DigitsConfig | MnistConfig | SolidsConfig | ModelNet40Config | ModelNet10Config | MeshesConfig,
+    Field(discriminator="kind"),
 ]
 
 

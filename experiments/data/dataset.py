@@ -8,7 +8,9 @@ import numpy as np
 from experiments.config import (
     DataConfig,
     DigitsConfig,
+    MeshesConfig,
     MnistConfig,
+    ModelNet10Config,
     ModelNet40Config,
     SolidsConfig,
 )
@@ -87,6 +89,7 @@ class Dataset:
       test: what is tested on.
       class_names: the name of every label.
       smoke_test: results mean nothing; said wherever they are shown.
+      notes: what was left out and why, for the summary.
     """
 
     name: str
@@ -94,6 +97,7 @@ class Dataset:
     test: Split
     class_names: tuple[str, ...]
     smoke_test: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def classes(self) -> int:
@@ -130,6 +134,14 @@ def load_dataset(config: DataConfig) -> Dataset:
         from experiments.data.modelnet40 import load_modelnet40
 
         return load_modelnet40(config)
+    if isinstance(config, ModelNet10Config):
+        from experiments.data.modelnet10 import load_modelnet10
+
+        return load_modelnet10(config)
+    if isinstance(config, MeshesConfig):
+        from experiments.data.meshes import load_meshes
+
+        return load_meshes(config)
     assert isinstance(config, DigitsConfig)
     from experiments.data.digits import load_digits
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from experiments.config import completed
+from experiments.config import PLACES, completed
 from experiments.table.spec import Run
 from experiments.train.run_folder import write_whole
 
@@ -49,7 +49,7 @@ def _read(path: Path, run: Run) -> dict[str, Any] | None:
 
 def _portable(config: dict[str, Any]) -> dict[str, Any]:
     """A configuration without where the data lie and what does not change the result."""
-    data = {key: value for key, value in config["data"].items() if key != "root"}
+    data = {key: value for key, value in config["data"].items() if key not in PLACES}
     train = {
         key: value
         for key, value in config["train"].items()

@@ -9,7 +9,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
 
-from experiments.config import completed
+from experiments.config import PLACES, completed
 from experiments.errors import UserError
 from experiments.train.step import State
 
@@ -139,7 +139,8 @@ def _fixed(config: dict[str, Any]) -> dict[str, Any]:
     keys = ("seed", "data", "model", "optimizer", "pruning", "regularizer")
     fixed = copy.deepcopy({key: config.get(key) for key in keys})
     if isinstance(fixed["data"], dict):
-        fixed["data"].pop("root", None)
+        for key in PLACES:
+            fixed["data"].pop(key, None)
     fixed["train.batch_size"] = config["train"]["batch_size"]
     if (fixed["optimizer"] or {}).get("schedule") == "cosine":
         fixed["train.epochs"] = config["train"]["epochs"]  # the learning rate depends on it

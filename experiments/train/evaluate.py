@@ -113,6 +113,7 @@ def evaluate(
         "name": config.name,
         "dataset": dataset.name,
         "smoke_test": dataset.smoke_test,
+        "notes": dataset.notes,
         "provenance": provenance(),
         "config": config.model_dump(mode="json"),
         "steps": step,

@@ -83,6 +83,11 @@ def _live(row: dict[str, Any]) -> str:
     return f"{100 * row['live_weights'] / row['weights']:.1f}%" if "weights" in row else ""
 
 
+def _print_notes(console: Console, result: dict[str, Any]) -> None:
+    for note in result["notes"]:
+        console.print(note, highlight=False, markup=False)
+
+
 def print_evaluation(console: Console, result: dict[str, Any]) -> None:
     """The table of an evaluation, from its result."""
     _print_layers(console, result)
@@ -91,6 +96,7 @@ def print_evaluation(console: Console, result: dict[str, Any]) -> None:
         f"(loss {result['loss']:.4f}, {result['images']} images, step {result['steps']})",
         highlight=False,
     )
+    _print_notes(console, result)
 
 
 def print_summary(console: Console, result: dict[str, Any]) -> None:
@@ -111,6 +117,7 @@ def print_summary(console: Console, result: dict[str, Any]) -> None:
             + f"{100 * result['input_wait']:.1f} % of the time spent waiting for data",
             highlight=False,
         )
+    _print_notes(console, result)
     if result["smoke_test"]:
         console.print(
             "A smoke test: on these digits the accuracy says nothing about the method. On MNIST:\n"

@@ -203,6 +203,7 @@ class _Run:
             "name": self.config.name,
             "dataset": self.dataset.name,
             "smoke_test": self.dataset.smoke_test,
+            "notes": self.dataset.notes,
             "provenance": provenance(),
             "config": self.plain_config,
             "epochs": self.config.train.epochs,

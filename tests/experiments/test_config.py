@@ -52,7 +52,7 @@ def test_overrides():
         ("model.select=abs", "'model.select': input should be 'relu', 'value' or 'magnitude'"),
         (
             "data.kind=minst",
-            "data.kind must be one of 'digits', 'mnist', 'solids', 'modelnet40', got 'minst' (did you mean 'mnist'?)",
+            "data.kind must be one of 'digits', 'mnist', 'solids', 'modelnet40', 'modelnet10', 'meshes', got 'minst' (did you mean 'mnist'?)",
         ),
         ("data={}", "data.kind is missing, one of 'digits', 'mnist', 'solids'"),
         ("data=3", "'data': "),

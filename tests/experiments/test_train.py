@@ -34,6 +34,7 @@ def test_result_metrics_and_table(tmp_path, console, sparse):
     assert 0 < result["test"]["accuracy"] <= 1
     assert result["provenance"]["versions"]["jax"] == jax.__version__
     assert {"commit", "machine", "date"} <= set(result["provenance"])
+    assert result["notes"] == []
     assert result["step_ms"] > 0 and result["first_step_s"] > 0
 
     rows = {row["layer"]: row for row in result["layers"]}
