@@ -1,7 +1,7 @@
 """Every argument of every public function, each class of odd value once: what happens.
 
-Here those of `jaxsparse.direct`; `argument_block.py` has those of `jaxsparse.block`, `argument_layers.py` the rows of `jaxsparse.nn`, `jaxsparse.models`, `xla_kernels`,
-`argument_optim.py` those of `jaxsparse.optim`.
+Here those of `jaxsparse.direct`; `argument_block.py` has those of `jaxsparse.block`, `argument_layers.py` of `jaxsparse.nn`,
+`jaxsparse.models`, `xla_kernels`, `argument_optim.py` of `jaxsparse.optim`, `argument_data.py` of `jaxsparse.data`.
 
 The rows are run by `tests/direct/test_errors.py`; `docs/arguments.md` is written from them:
 
@@ -18,6 +18,7 @@ from jax.experimental import sparse
 from jaxsparse import direct
 from jaxsparse.direct import SparseTensor
 from tests.argument_block import BLOCK
+from tests.argument_data import DATA
 from tests.argument_kit import KIT
 from tests.argument_kit_layers import KIT_LAYERS
 from tests.argument_layers import LAYERS
@@ -51,14 +52,14 @@ from tests.argument_rows import (
 
 PAGE = """# Arguments: what is refused, and what odd values mean
 
-Written from `tests/argument_table.py` and `tests/argument_layers.py`, every row of which is a test. Do not edit: run
+Written from `tests/argument_table.py` and the other `tests/argument_*.py`, every row of which is a test. Do not edit: run
 `python -m tests.argument_table > docs/arguments.md`.
 
 Shapes and dtypes are checked always, inside `jit` at trace time; contents (keys, coordinates, counts) outside `jit` only.
 An error names the function, the argument, what came and what was expected; a part of it is quoted here. In every row the
 other arguments are good ones: a container of 4 x 5 voxels, 2 channels and capacity 3, a kernel `[3, 3, 2, 4]`. Names without
-a module are those of `jaxsparse.direct`; `block`, `nn`, `models` and `optim` are of `jaxsparse`. In rows of `block` the good
-arguments are an image of 6 x 7 pixels and 2 channels and the blocks of a 3 x 3 convolution.
+a module are those of `jaxsparse.direct`; `block`, `nn`, `models`, `optim` and `data` are of `jaxsparse`. In rows of `block` the
+good arguments are an image of 6 x 7 pixels and 2 channels and the blocks of a 3 x 3 convolution.
 """
 
 # --- the functions -----------------------------------------------------------------------------------------------
@@ -310,7 +311,7 @@ TO_BCOO = section("SparseTensor.to_bcoo", method("to_bcoo"), {}, *BAD_SELF)
 
 TABLE: list[Row] = [
     *CONV, *CONV_WORKSPACE, *MAX_POOL, *RELU, *KIT, *FROM_DENSE, *FROM_COORDS, *FROM_BCOO, *FROM_ENTRIES, *VALIDATE, *TO_DENSE,
-    *TO_BCOO, *LAYERS, *KIT_LAYERS, *OPTIM, *BLOCK,
+    *TO_BCOO, *LAYERS, *KIT_LAYERS, *OPTIM, *BLOCK, *DATA,
 ]  # fmt: skip
 
 

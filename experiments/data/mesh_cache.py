@@ -53,7 +53,7 @@ def voxels_of(path: Path, settings: dict[str, Any], cache: Path | None) -> Voxel
     try:
         mesh = load_mesh(path)
         coords = voxelize_mesh(mesh, **settings)
-        keys = np.ravel_multi_index(tuple(coords.T), (settings["resolution"],) * 3)
+        keys = np.asarray(np.ravel_multi_index(tuple(coords.T), (settings["resolution"],) * 3))
         made = Voxels(keys.astype(np.uint32), mesh.watertight)
         if not len(keys):
             return dataclasses.replace(made, problem="no voxel is set")

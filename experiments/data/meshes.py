@@ -92,9 +92,9 @@ def _make(paths: list[Path], config: MeshesConfig) -> list[Voxels]:
         return [voxels_of(path, settings, cache) for path in paths]
     import joblib
 
-    return joblib.Parallel(n_jobs=workers)(
-        joblib.delayed(voxels_of)(path, settings, cache) for path in paths
-    )
+    jobs = (joblib.delayed(voxels_of)(path, settings, cache) for path in paths)
+    made: Any = joblib.Parallel(n_jobs=workers)(jobs)  # in the order of the jobs
+    return list(made)
 
 
 def _brief(problem: str, path: Path) -> str:

@@ -55,10 +55,15 @@ class BirdsEyeGrid:
             ("y_range", self.cell),
             ("z_range", self.height),
         ):
-            low, high = getattr(self, name)
+            try:
+                low, high = map(float, getattr(self, name))
+            except (TypeError, ValueError):
+                low, high = math.nan, math.nan
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
                 raise ValueError(
-                    expected("BirdsEyeGrid", name, "(low, high) in metres", f"{(low, high)!r}")
+                    expected(
+                        "BirdsEyeGrid", name, "(low, high) in metres", repr(getattr(self, name))
+                    )
                 )
             count = (high - low) / size
             if abs(count - round(count)) > 1e-3 * max(count, 1):
@@ -114,6 +119,7 @@ def birds_eye_map(points: np.ndarray, grid: BirdsEyeGrid | None = None) -> np.nd
     Source: the input of SBNet's detector (Ren et al. 2018, section 5).
     """
     grid = BirdsEyeGrid() if grid is None else grid
+    points = _sweep("birds_eye_map", points)
     image = np.zeros(grid.shape, np.float32)
     cells, _ = grid.cells(points)
     image[tuple(cells.T)] = 1
@@ -251,12 +257,18 @@ def ground_mask(
         "roughness": roughness,
         "step": step,
         "slope": slope,
-        "gap": min(gap),
         "ring_spacing": ring_spacing,
     }
     for name, value in numbers.items():
         checks.number("ground_mask", name, value, low=0)
     checks.number("ground_mask", "sensor_height", sensor_height, low=0.01)
+    try:
+        least, most = (float(metres) for metres in gap)
+    except (TypeError, ValueError):
+        least, most = math.nan, math.nan
+    if not 0 <= least <= most < math.inf:
+        wording = "a pair (least, most) of metres, 0 or more"
+        raise ValueError(expected("ground_mask", "gap", wording, repr(gap)))
     rows, columns, _ = grid.shape
     shape = (-(-rows // size), -(-columns // size))
     cells, which = grid.cells(points)
@@ -272,7 +284,7 @@ def ground_mask(
     distance, (row, column) = found[0] * (size * grid.cell), found[1]
     away = _away(grid, size, shape)
     # Half the way to the next ring, and a little.
-    known = distance <= np.clip(away**2 * ring_spacing / sensor_height, *gap)
+    known = distance <= np.clip(away**2 * ring_spacing / sensor_height, least, most)
     low, high = low[row, column], high[row, column]
     flat = known & (high - low <= roughness)
     kept = _joined(flat, low, step, slope * distance, near_sensor=away <= NEAR)

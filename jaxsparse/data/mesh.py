@@ -78,15 +78,15 @@ def load_mesh(path: str | os.PathLike[str]) -> Mesh:
       >>> data.load_mesh(path).faces.tolist()
       [[0, 1, 2]]
     """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(expected("load_mesh", "path", "the path of a file", path))
     try:
         import trimesh
     except ImportError:
         raise ImportError(
             "load_mesh: reading meshes needs trimesh: pip install 'jaxsparse[mesh]'"
         ) from None
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"load_mesh: there is no file {path}")
     try:
         if path.suffix.lower() == ".off":
             _check_length(path.read_text(encoding="utf-8", errors="replace"))

@@ -65,12 +65,13 @@ def test_broken_files_are_named(trimesh, tmp_path, name, content, message):
     with pytest.raises(ValueError, match=message) as error:
         data.load_mesh(tmp_path / name)
     assert str(tmp_path / name) in str(error.value)
-    with pytest.raises(FileNotFoundError, match="there is no file"):
+    with pytest.raises(FileNotFoundError, match="path must be the path of a file"):
         data.load_mesh(tmp_path / "absent.off")
 
 
 def test_without_trimesh(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "trimesh", None)
+    (tmp_path / "x.off").write_text("OFF\n4 4 6\n" + BODY)
     with pytest.raises(ImportError, match=r"pip install 'jaxsparse\[mesh\]'"):
         data.load_mesh(tmp_path / "x.off")
 
