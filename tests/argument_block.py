@@ -279,7 +279,39 @@ INSIDE = section(
     *BATCH_SIZE,
 )  # fmt: skip
 
+
+def layer(blocks, image, kernel):
+    return block.conv(image, kernel, blocks=blocks)
+
+
+def tune(run=layer, mask=MASK, operands=(IMAGE, KERNEL), **arguments):
+    return block.tune(run, mask, *operands, **arguments)
+
+
+TUNE = section(
+    "block.tune",
+    tune,
+    {"kernel_sizes": 3, "block_sizes": (5,), "repeats": 1},
+    ("run", "no function", 3, type_error("run must be a function run(blocks, *operands)")),
+    ("mask", "traced", Traced(mask=MASK), type_error("mask must be known: tune measures, which jit cannot")),
+    ("mask", "integers", i32(np.ones((1, *SHAPE))), type_error("mask must be of dtype bool, float16")),
+    ("operands", "that do not fit", (f32(1, 7, 6, 2), KERNEL), value_error("x must be of shape [batch, 6, 7, channels]")),
+    ("kernel_sizes", "other than those of `run`", 1, value_error("blocks.geometry must be such that a window holds all")),
+    ("kernel_sizes", "0", 0, value_error("kernel_sizes[0] must be at least 1")),
+    ("strides", "other than those of `run`", 2, value_error("blocks.geometry must be of output shape (6, 7)")),
+    ("kernel_dilations", "0", 0, value_error("kernel_dilations[0] must be at least 1")),
+    ("padding", "an unknown word", "FULL", value_error('padding must be "SAME", "VALID"')),
+    ("threshold", "NaN", float("nan"), value_error("threshold must be a number, got nan")),
+    ("mode", "an unknown word", "median", value_error("mode must be one of ['max', 'mean']")),
+    ("block_sizes", "an integer", 5, type_error("block_sizes must be a sequence of block sizes, got 5")),
+    ("block_sizes", "empty", (), type_error("block_sizes must be a sequence of block sizes, got ()")),
+    ("block_sizes", "an entry of another length", ((5, 5, 5),), value_error("block_sizes[0] must be an integer or 2 of them")),
+    ("block_sizes", "all too small", (1, (2, 9)), value_error("block_sizes must be at least (3, 3) in one entry")),
+    ("block_sizes", "some too small", (1, 5), Defined("left out", lambda t: list(t.seconds) == [(5, 5)])),
+    ("repeats", "0", 0, value_error("repeats must be at least 1, got 0")),
+)  # fmt: skip
+
 BLOCK = [
     *GEOMETRY, *CONSTRUCTOR, *REGULAR, *FROM_INDICES, *VALIDATE, *REDUCE_MASK, *GATHER, *SCATTER, *CONV,
-    *SPLIT, *INSIDE,
+    *SPLIT, *INSIDE, *TUNE,
 ]  # fmt: skip

@@ -30,6 +30,14 @@ if importlib.util.find_spec("hypothesis"):
     hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _cache_of_the_session(tmp_path_factory):
+    """What is measured here is remembered nowhere else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXSPARSE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def rng():
     """Random numbers that are the same on every run."""

@@ -8,11 +8,13 @@ from jaxsparse.block.inside import inside
 from jaxsparse.block.reduce_mask import reduce_mask
 from jaxsparse.block.scatter import scatter, scatter_add
 from jaxsparse.block.split import split
+from jaxsparse.block.tune import Tuned, tune
 
 __all__ = [
     "BlockIndices",
     "Geometry",
     "Tiling",
+    "Tuned",
     "conv",
     "gather",
     "geometry",
@@ -21,4 +23,5 @@ __all__ = [
     "scatter",
     "scatter_add",
     "split",
+    "tune",
 ]

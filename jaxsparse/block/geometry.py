@@ -242,6 +242,15 @@ def geometry(
     return Geometry(grid, tuple(levels))
 
 
+def least_block_size(
+    spatial_shape: Sequence[int], *, kernel_sizes: Any, strides: Any, kernel_dilations: Any,
+    padding: Any,
+) -> tuple[int, ...]:  # fmt: skip
+    """The smallest block size that :func:`geometry` takes with these arguments."""
+    shape = _spatial_shape("geometry", spatial_shape)
+    return _least(_chain(shape, kernel_sizes, strides, kernel_dilations, padding), len(shape))
+
+
 def _chain(shape, kernel_sizes, strides, dilations, padding) -> list[windows.Convolution]:
     """The convolutions one after the other, each with the size of its own input."""
     if not checks.is_sequence(kernel_sizes) or isinstance(kernel_sizes, (str, bytes)):

@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.core, pytest.mark.asan]
 
 # Where an error does not name the function itself.
 SPEAKERS = {
+    "block.tune": ("tune", "geometry", "reduce_mask", "conv", "gather"),
     "nn.compact": ("compact", "conv"),
     "nn.DirectConv.__call__": ("DirectConv", "conv"),
     "nn.BatchNorm.__call__": ("BatchNorm", "batch_norm", "batch_statistics"),
