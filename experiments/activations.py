@@ -1,6 +1,7 @@
 """What the layers of a trained network store for one image: densely above, sparsely below."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from experiments.config import ExperimentConfig
 from experiments.data import Dataset
 from experiments.errors import UserError
 from experiments.models import build_model
@@ -19,19 +21,31 @@ from jaxsparse.models import OctNet3
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A trained network, its dense twin with the same weights, and the data.
+    """A trained network and its data.
 
     Attributes:
       step: of the checkpoint.
+      config: of the run.
       dataset: of the run.
       network: in evaluation mode.
-      twin: in evaluation mode; ``None`` if the network is dense itself.
     """
 
     step: int
+    config: ExperimentConfig
     dataset: Dataset
     network: OctNet3
-    twin: OctNet3 | None
+
+    @functools.cached_property
+    def twin(self) -> OctNet3 | None:
+        """The dense twin with the same weights; ``None`` if the network is dense itself."""
+        if not self.config.model.sparse:
+            return None
+        dense = self.config.model.model_copy(update={"sparse": False})
+        # Its own weights would be drawn to be thrown away.
+        twin = nnx.eval_shape(lambda: build_model(dense, self.dataset, seed=self.config.seed))
+        nnx.update(twin, nnx.state(self.network, nnx.Param))
+        twin.eval()
+        return twin
 
     def sample(self, index: int) -> tuple[jax.Array, int]:
         """An image ``[1, *spatial, channels]`` of the test set and its label.
@@ -56,14 +70,7 @@ def load_networks(run: Path, overrides: tuple[str, ...] = ()) -> Trained:
       UserError: there is no checkpoint, it does not fit the configuration, or the data cannot be read.
     """
     step, config, dataset, steps, state = load_trained(run, overrides=overrides)
-    network = steps.trained(state)
-    twin = None
-    if config.model.sparse:
-        dense = config.model.model_copy(update={"sparse": False})
-        twin = build_model(dense, dataset, seed=config.seed)
-        twin.eval()
-        nnx.update(twin, nnx.state(network, nnx.Param))
-    return Trained(step, dataset, network, twin)
+    return Trained(step, config, dataset, steps.trained(state))
 
 
 def draw_activations(

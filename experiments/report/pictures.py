@@ -97,7 +97,7 @@ def _sample(trained: "Trained", index: int, dimensions: int) -> Encoded:
     outputs = trained.network.activations(image)
     scores = np.asarray(trained.network.head(list(outputs.values())[-1]), np.float32)
     title = f"test image {index}: {names[label]}, taken for {names[int(scores[0].argmax())]}"
-    twin = trained.twin.activations(image) if trained.twin is not None and dimensions == 2 else None
+    twin = trained.twin.activations(image) if dimensions == 2 and trained.twin is not None else None
     layers = [_layer(name, x, None if twin is None else twin[name]) for name, x in outputs.items()]
     return {"title": title, "layers": layers}
 

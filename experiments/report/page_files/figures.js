@@ -38,6 +38,10 @@
     };
   }
 
+  // Counts in cells: the ink of the page is legible on all their colours.
+  const inked = (traces) =>
+    traces.map((trace) => (trace.type === "heatmap" ? { ...trace, textfont: { color: colours().ink } } : trace));
+
   // A line of the legend: as the trace is drawn.
   function swatch(trace) {
     const ns = "http://www.w3.org/2000/svg";
@@ -93,13 +97,13 @@
     const places = figure.querySelectorAll(".axes");
     panels.forEach((panel, index) => {
       drawn.push({ place: places[index], panel, small });
-      Plotly.newPlot(places[index], panel.data, themed(panel, small), options(small));
+      Plotly.newPlot(places[index], inked(panel.data), themed(panel, small), options(small));
     });
     legend(figure, panels);
   }
 
   const again = () => {
-    for (const { place, panel, small } of drawn) Plotly.react(place, place.data, themed(panel, small), options(small));
+    for (const { place, panel, small } of drawn) Plotly.react(place, inked(place.data), themed(panel, small), options(small));
   };
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
   window.matchMedia("print").addEventListener("change", again);

@@ -71,7 +71,7 @@
         const canvas = element("canvas"), voxels = decode(channel, volume);
         const share = (100 * channel.stored / volume).toPrecision(3).replace(/\.?0+$/, "");
         const cut = channel.shown < channel.stored ? `, ${channel.shown.toLocaleString("en")} shown` : "";
-        const what = `${channel.stored.toLocaleString("en")} of ${volume.toLocaleString("en")} (${share} %)${cut}`;
+        const what = `${channel.stored.toLocaleString("en")} of ${volume.toLocaleString("en")} (${share}\u00a0%)${cut}`;
         const of = `channel ${channel.channel} of ${layer.channels}`;
         card.append(canvas);
         if (space) {
