@@ -204,7 +204,7 @@ python-asan: $(ASAN_VENV)/.installed ## A subset of the Python tests, the module
 	  $(ASAN_VENV)/bin/python $(PYTEST) $(ASAN_ARGS)
 
 # ---- The paper's figures and tables ------------------------------------------------------------------------------------------
-# DATA: the folder that holds mnist/, modelnet40/ and meshes/. What is there already is not run again; each goes on where it was
+# DATA: the folder that holds mnist/, modelnet40/, modelnet10/ and meshes/. What is there already is not run again; each goes on where it was
 # stopped. An extra environment: sweeps need Ray.
 DATA ?=
 FIGURES_VENV := .venv-figures
@@ -212,12 +212,13 @@ FIGURES_PYTHON ?= $(FIGURES_VENV)/bin/python
 RUNNER = $(FIGURES_PYTHON) -m experiments
 
 $(FIGURES_VENV)/.installed: $(NATIVE) $(call changed,$(FIGURES_VENV))
-	@$(call environment,$(FIGURES_VENV),experiments$(,)sweep)
+	@$(call environment,$(FIGURES_VENV),experiments$(,)sweep$(,)mesh$(,)report)
 
 .PHONY: figures gpu-figures
 figures: $(if $(filter $(FIGURES_VENV)/%,$(FIGURES_PYTHON)),$(FIGURES_VENV)/.installed) ## The paper's experiments that a CPU can run, DATA=DIR (a day on two cores; it can be stopped and goes on)
-	[[ -n "$(DATA)" ]] || { echo "Say where the data are: make figures DATA=DIR (with mnist/ and modelnet40/ in it)" >&2; exit 2; }
+	[[ -n "$(DATA)" ]] || { echo "Say where the data are: make figures DATA=DIR (with mnist/, modelnet40/, modelnet10/ and meshes/ in it)" >&2; exit 2; }
 	$(RUNNER) figure configs/figures/fill_in.yaml
+	$(RUNNER) densities $(DATA)/meshes $(DATA)/modelnet10/off_samples
 	$(RUNNER) figure configs/figures/epoch_cost.yaml data.root=$(DATA)/modelnet40
 	$(RUNNER) table configs/tables/modelnet40_16.yaml data.root=$(DATA)/modelnet40
 	$(RUNNER) table configs/tables/modelnet40_select.yaml data.root=$(DATA)/modelnet40
