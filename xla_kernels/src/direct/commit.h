@@ -13,132 +13,19 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <cstdint>
-#include <cstring>
-#include <functional>
-#include <limits>
-#include <new>
 #include <vector>
 
 #include "../core/arena.h"
 #include "../core/parallel.h"
 #include "../core/select.h"
+#include "floor_guess.h"
 #include "lanes.h"
+#include "output_job.h"
 
 namespace jaxsparse {
 
 inline constexpr int64_t kSideSlack = 1024;
-
-// One batch element and block of output channels.
-template <class A>
-struct OutputJob {
-  int32_t* keys;  // [lanes][capacity]
-  A* values;      // [lanes][capacity]
-  int64_t capacity;
-  int channels;  // lanes in use
-  ResponseRule<A> rule;
-  A floor[kMaxLanes];
-
-  std::atomic<int64_t> ticket;
-  int64_t found[kMaxLanes];   // candidates so far
-  int64_t passed[kMaxLanes];  // those at or above the floor
-  struct Lane {
-    std::atomic<int64_t> written;
-    std::atomic<bool> busy;
-    Bound<A> bound;
-  } lane[kMaxLanes];
-
-  void open() {
-    for (A& f : floor) f = -std::numeric_limits<A>::infinity();
-    rule.floor = floor;
-  }
-  void start() {
-    new (&ticket) std::atomic<int64_t>(0);
-    for (int l = 0; l < kMaxLanes; ++l) {
-      found[l] = passed[l] = 0;
-      new (&lane[l].written) std::atomic<int64_t>(0);
-      new (&lane[l].busy) std::atomic<bool>(false);
-      lane[l].bound = Bound<A>{};
-    }
-  }
-  int64_t stored(int l) const { return std::min(found[l], capacity); }
-  Responses<A> kept(int64_t l) const { return {keys + l * capacity, values + l * capacity, nullptr, capacity}; }
-
-  // Drops floors that cut too much; true if there were any, and the job must run again.
-  bool floors_failed() {
-    bool failed = false;
-    for (int l = 0; l < channels; ++l) {
-      if (passed[l] >= stored(l)) continue;
-      floor[l] = -std::numeric_limits<A>::infinity();
-      failed = true;
-    }
-    return failed;
-  }
-};
-
-template <class A>
-void clear_packed(A* cells, const CellList& list, const LaneOps<A>& ops) {
-  std::memset(cells, 0, sizeof(A) * static_cast<size_t>(list.n * ops.lanes));
-}
-
-// Guesses the floors of a job: about `kSampleTiles` tiles, spread over the volume, stand for all.
-inline constexpr int64_t kSampleTiles = 32;
-inline constexpr int64_t kSampleRoom = 4096;
-
-template <class A>
-class FloorGuess {
- public:
-  // Worth it where a tile is a small part of the work.
-  static bool pays(int64_t tiles) { return tiles >= 4 * kSampleTiles; }
-  // The i-th sampled tile: one out of each of kSampleTiles equal ranges, at a place that no pattern in
-  // the data follows.
-  static int64_t tile(int64_t i, int64_t tiles) {
-    const int64_t begin = i * tiles / kSampleTiles, width = (i + 1) * tiles / kSampleTiles - begin;
-    return begin + static_cast<int64_t>((static_cast<uint64_t>(i) * 0x9e3779b97f4a7c15ull) >> 33) % width;
-  }
-
-  // `ranks` has room for kSampleRoom a lane: all that the sampled tiles of a job can give.
-  explicit FloorGuess(Rank<A>* ranks) : ranks_(ranks) {}
-
-  void add(const OutputJob<A>& job, const LaneOps<A>& ops, A* cells, CellList list) {
-    constexpr int64_t kShare = kSampleRoom / kSampleTiles;
-    int64_t counts[kMaxLanes] = {}, passed[kMaxLanes] = {};
-    ops.count(cells, list, job.rule, counts, passed);
-    for (int l = 0; l < job.channels; ++l) found_[l] += counts[l];
-    if (list.n) ops.sample(cells, list, (list.n + kShare - 1) / kShare, job.rule, ranks_, kSampleRoom, n_);
-    clear_packed(cells, list, ops);
-  }
-
-  void absorb(const FloorGuess& other, int lanes) {
-    for (int l = 0; l < lanes; ++l) {
-      found_[l] += other.found_[l];
-      std::copy_n(other.ranks_ + l * kSampleRoom, other.n_[l], ranks_ + l * kSampleRoom + n_[l]);
-      n_[l] += other.n_[l];
-    }
-  }
-
-  void set_floors(OutputJob<A>& job, int64_t tiles) {
-    for (int l = 0; l < job.channels; ++l) {
-      const double expected = static_cast<double>(found_[l]) * static_cast<double>(tiles) / kSampleTiles;
-      const double share = static_cast<double>(job.capacity) / std::max(expected, 1.0);
-      if (share > 0.6) continue;
-      // Three standard deviations of a sample count, and some more for data that is not uniform.
-      const double wanted = share * static_cast<double>(n_[l]);
-      const auto rank = static_cast<int64_t>(1.1 * wanted + 3 * std::sqrt(wanted) + 4);
-      if (rank >= n_[l]) continue;
-      Rank<A>* sample = ranks_ + l * kSampleRoom;
-      std::nth_element(sample, sample + rank, sample + n_[l], std::greater<Rank<A>>());
-      const A floor = internal::score_at<A>(sample[rank], job.rule.rule);
-      if (floor == floor) job.floor[l] = floor;
-    }
-  }
-
- private:
-  Rank<A>* ranks_;
-  int64_t n_[kMaxLanes] = {};
-  int64_t found_[kMaxLanes] = {};
-};
 
 // A worker's part: its side lists and what it knows of the bounds.
 template <class A>
@@ -158,27 +45,20 @@ class alignas(128) Committer {
   }
 
   // Writes the candidates of tile number `tile` of the job and leaves all its cells 0.
-  void commit(OutputJob<A>& job, const LaneOps<A>& ops, int64_t tile, A* cells, CellList list) {
+  void commit(OutputJob<A>& job, const LaneOps<A>& ops, int64_t tile, A* cells, TileResponses<A> responses) {
     if (job_ != &job) {
       flush();
       job_ = &job;
       for (int l = 0; l < kMaxLanes; ++l) set_bound(l, Bound<A>{});
     }
-    int64_t counts[kMaxLanes] = {}, passed[kMaxLanes] = {};
-    if (list.n) ops.count(cells, list, job.rule, counts, passed);
-    spin_until([&] { return job.ticket.load(std::memory_order_acquire) == tile; });
-    bool overflow = false;
-    int64_t room[kMaxLanes];
-    for (int l = 0; l < job.channels; ++l) {
-      const int64_t at = job.passed[l];
-      job.found[l] += counts[l];
-      job.passed[l] = at + passed[l];
-      room[l] = std::clamp<int64_t>(job.capacity - at, 0, passed[l]);
-      overflow |= passed[l] > room[l];
-      state_.key[l] = job.keys + l * job.capacity + at;
-      state_.value[l] = job.values + l * job.capacity + at;
+    if (responses.planes) {
+      commit_planes(job, ops, tile, *responses.planes);
+      return;
     }
-    job.ticket.store(tile + 1, std::memory_order_release);
+    CellList& list = responses.list;
+    int64_t counts[kMaxLanes] = {}, passed[kMaxLanes] = {}, room[kMaxLanes];
+    if (list.n) ops.count(cells, list, job.rule, counts, passed);
+    const bool overflow = take_room(job, tile, counts, passed, room);
     if (!list.n) return;
     if (!overflow) {
       ops.emit_all(cells, list, job.rule, state_);
@@ -225,6 +105,62 @@ class alignas(128) Committer {
   }
 
  private:
+  // Waits for the tile before, then claims places in the output; true if not all find one.
+  bool take_room(OutputJob<A>& job, int64_t tile, const int64_t* counts, const int64_t* passed, int64_t* room) {
+    spin_until([&] { return job.ticket.load(std::memory_order_acquire) == tile; });
+    bool overflow = false;
+    for (int l = 0; l < job.channels; ++l) {
+      const int64_t at = job.passed[l];
+      job.found[l] += counts[l];
+      job.passed[l] = at + passed[l];
+      room[l] = std::clamp<int64_t>(job.capacity - at, 0, passed[l]);
+      overflow |= passed[l] > room[l];
+      state_.key[l] = job.keys + l * job.capacity + at;
+      state_.value[l] = job.values + l * job.capacity + at;
+    }
+    job.ticket.store(tile + 1, std::memory_order_release);
+    if (overflow) job.overflows.store(true, std::memory_order_relaxed);
+    return overflow;
+  }
+
+  void commit_planes(OutputJob<A>& job, const LaneOps<A>& ops, int64_t tile, Planes<A>& planes) {
+    int64_t room[kMaxLanes];
+    const bool overflow = take_room(job, tile, planes.found, planes.n, room);
+    for (int l = 0; l < job.channels; ++l) {
+      std::copy_n(planes.keys(l), room[l], state_.key[l]);
+      std::copy_n(planes.plane(l), room[l], state_.value[l]);
+      publish(l, room[l]);
+    }
+    // A merge waits for what others have to publish, so it comes behind all that is published here.
+    for (int l = 0; overflow && l < job.channels; ++l) {
+      const int64_t n = planes.n[l] - room[l];
+      if (n == 0) continue;
+      refresh(l);
+      int32_t* keys = planes.keys(l) + room[l];
+      A* values = planes.plane(l) + room[l];
+      add_to_side(l, keys, values, ops.filter(keys, values, n, job.rule.rule, state_.bound[l]));
+    }
+    clear_packed(planes, job.channels);
+  }
+
+  // Those of n responses that may still be kept, into the side list.
+  void add_to_side(int l, const int32_t* keys, const A* values, int64_t n) {
+    if (state_.bound_rank[l] == 0 && state_.side_n[l] + n < state_.side_capacity) {  // nothing was chosen so far
+      std::copy_n(keys, n, state_.side_key[l] + state_.side_n[l]);
+      std::copy_n(values, n, state_.side_value[l] + state_.side_n[l]);
+      state_.side_n[l] += n;
+      return;
+    }
+    for (int64_t i = 0; i < n; ++i) {
+      const Rank<A> rank = rank_of(values[i], job_->rule.rule);
+      if (rank < state_.bound_rank[l] || (rank == state_.bound_rank[l] && keys[i] > state_.bound_key[l])) continue;
+      const int64_t at = state_.side_n[l]++;
+      state_.side_key[l][at] = keys[i];
+      state_.side_value[l][at] = values[i];
+      if (at + 1 == state_.side_capacity) merge(l);
+    }
+  }
+
   void flush() {
     if (!job_) return;
     for (int i = 0; i < job_->channels; ++i) {
@@ -300,8 +236,12 @@ void guess_floors(Pool& pool, OutputJob<A>& job, int64_t j, int64_t tiles, const
   run_workers(pool, workers, [&](int worker) {
     auto source = make_source(worker);
     for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < kSampleTiles;) {
-      const CellList list = source.compute(j, FloorGuess<A>::tile(i, tiles));
-      if (list.n) guesses[static_cast<size_t>(worker)].add(job, source.ops(j), source.cells(), list);
+      const TileResponses<A> tile = source.compute(j, FloorGuess<A>::tile(i, tiles));
+      FloorGuess<A>& guess = guesses[static_cast<size_t>(worker)];
+      if (tile.planes)
+        guess.add(job, *tile.planes);
+      else if (tile.list.n)
+        guess.add(job, source.ops(j), source.cells(), tile.list);
     }
   });
   for (int64_t w = 1; w < workers; ++w) guesses[0].absorb(guesses[static_cast<size_t>(w)], job.channels);
@@ -309,7 +249,7 @@ void guess_floors(Pool& pool, OutputJob<A>& job, int64_t j, int64_t tiles, const
 }
 
 // Runs jobs of `tiles` tiles each to their end. make_source(worker) gives an object whose
-// compute(job, tile) returns the tile's cell list; cells() are its accumulators, all 0 again after the
+// compute(job, tile) returns the tile's responses; cells() are its accumulators, all 0 again after the
 // commit; ops(job) are the leaf loops that fit the job's lanes.
 template <class A, class Pool, class MakeSource>
 void run_jobs(Pool& pool, OutputJob<A>* jobs, int64_t job_count, int64_t tiles, const CommitScratch<A>& scratch,
@@ -328,8 +268,7 @@ void run_jobs(Pool& pool, OutputJob<A>* jobs, int64_t job_count, int64_t tiles, 
       committer.start(scratch.side_keys, scratch.side_values, scratch.capacity, scratch.lanes, worker, workers);
       for (int64_t item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;) {
         const int64_t j = begin + item / tiles, tile = item % tiles;
-        const CellList list = source.compute(j, tile);
-        committer.commit(jobs[j], source.ops(j), tile, source.cells(), list);
+        committer.commit(jobs[j], source.ops(j), tile, source.cells(), source.compute(j, tile));
       }
     });
     Committer<A>::finish(pool, committers, workers);

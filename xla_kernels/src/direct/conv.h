@@ -64,7 +64,7 @@ ConvLayout<Accum<T>> lay_out_conv(const ConvGrid& grid, const ConvSizes& n, void
   out.concurrency = batch_concurrency(one.bytes());
   for (int64_t b = 0; b < out.concurrency; ++b) take_batch_element(arena);
   for (int w = 0; w < kMaxWorkers; ++w)
-    out.tiles_of_workers.push_back(take_tile<A>(arena, out.tile_size, out.lanes, taps));
+    out.tiles_of_workers.push_back(take_tile<A>(arena, out.tile_size, out.lanes, taps, commits));
   if (commits) {
     out.jobs_together = out.concurrency * static_cast<int64_t>(out.blocks.size());
     if (kWidens) {
@@ -116,10 +116,17 @@ class ConvSource {
         tile_(tile),
         accumulator_(grid, tile, layout.lanes) {}
 
-  CellList compute(int64_t job, int64_t tile) {
+  TileResponses<A> compute(int64_t job, int64_t tile) {
     const auto blocks = static_cast<int64_t>(layout_.blocks.size());
-    return accumulator_.accumulate(block(job), layout_.entries.data() + (first_job_ + job) / blocks * in_channels_,
-                                   in_channels_, tile * layout_.tile_size, ops(job));
+    const EntryList<A>* entries = layout_.entries.data() + (first_job_ + job) / blocks * in_channels_;
+    const int64_t begin = tile * layout_.tile_size;
+    const OutputJob<A>& to = layout_.jobs[job];
+    const auto work = accumulator_.estimate(block(job), entries, in_channels_, begin);
+    const bool overflows = layout_.tiles == 1 ? work.products > 2 * to.capacity * to.channels
+                                              : to.overflows.load(std::memory_order_relaxed);
+    if (accumulator_.prefers_planes(block(job), work, overflows))
+      return accumulator_.accumulate_planes(block(job), entries, in_channels_, begin, ops(job), to.rule);
+    return {accumulator_.accumulate(block(job), entries, in_channels_, begin, work, ops(job)), nullptr};
   }
   const LaneOps<A>& ops(int64_t job) const { return lane_ops<A>(block(job).lanes); }
   A* cells() const { return tile_.cells; }

@@ -289,8 +289,9 @@ void conv_at(Pool& pool, const ConvGrid& grid, const ConvSizes& n, const int32_t
         const int64_t begin = item % tiles * layout.tile_size, b = item / (tiles * blocks);
         const FilterBlock<A>& block = layout.blocks[static_cast<size_t>(item / tiles % blocks)];
         const LaneOps<A>& ops = lane_ops<A>(block.lanes);
-        const CellList list =
-            accumulator.accumulate(block, layout.entries.data() + b * n.in_channels, n.in_channels, begin, ops);
+        const EntryList<A>* entries = layout.entries.data() + b * n.in_channels;
+        const auto work = accumulator.estimate(block, entries, n.in_channels, begin);
+        const CellList list = accumulator.accumulate(block, entries, n.in_channels, begin, work, ops);
         for (int64_t l = 0; l < block.channels; ++l) {
           const int64_t channel = (first + b) * n.out_channels + block.first + l;
           const int64_t at = channel * n.out_capacity;

@@ -56,7 +56,7 @@ class DenseSource {
   DenseSource(const FromDenseLayout<A>& layout, const DenseSizes& n, const T* x, Tile<A>& tile)
       : layout_(layout), n_(n), x_(x), tile_(tile) {}
 
-  CellList compute(int64_t job, int64_t index) {
+  TileResponses<A> compute(int64_t job, int64_t index) {
     const int64_t begin = index * layout_.tile_size, end = std::min(begin + layout_.tile_size, n_.volume);
     const int64_t used = layout_.jobs[job].channels;
     const int lanes = block_lanes(used);
@@ -75,7 +75,7 @@ class DenseSource {
     }
     CellList list{tile_.list_cell, tile_.list_key, 0};
     ops(job).append_cells(list, bits, 0, end - begin, static_cast<int32_t>(begin));
-    return list;
+    return {list, nullptr};
   }
   const LaneOps<A>& ops(int64_t job) const { return lane_ops<A>(block_lanes(layout_.jobs[job].channels)); }
   A* cells() const { return tile_.cells; }

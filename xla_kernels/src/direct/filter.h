@@ -44,6 +44,7 @@ struct FilterBlock {
   A* bias;                 // [lanes]
   LiveTap* live;           // [in][taps], the first live_count[ic] of each
   int32_t* live_count;     // [in]
+  int32_t* weight_count;   // [in] live weights
   MarkGroup* group;        // [in][taps], likewise
   int32_t* group_count;    // [in]
   LiveTap* union_live;     // [taps] taps that are live for any input channel
@@ -66,6 +67,7 @@ FilterBlock<A> take_filter_block(Arena& arena, int64_t first, int64_t channels, 
   block.bias = arena.take<A>(kMaxLanes);
   block.live = arena.take<LiveTap>(in * taps);
   block.live_count = arena.take<int32_t>(in);
+  block.weight_count = arena.take<int32_t>(in);
   block.group = arena.take<MarkGroup>(in * taps);
   block.group_count = arena.take<int32_t>(in);
   block.union_live = arena.take<LiveTap>(taps);
@@ -107,7 +109,7 @@ template <class T>
 void pack_filter(FilterBlock<Accum<T>>& block, const ConvGrid& grid, int64_t ic, int64_t in, int64_t out,
                  const T* kernel, const bool* mask) {
   LiveTap* live = block.live + ic * block.taps;
-  int32_t count = 0;
+  int32_t count = 0, weights = 0;
   for (int64_t tap = 0; tap < block.taps; ++tap) {
     const int64_t at = (tap * in + ic) * out + block.first;
     auto* weight = block.weight + (ic * block.taps + tap) * block.lanes;
@@ -117,9 +119,11 @@ void pack_filter(FilterBlock<Accum<T>>& block, const ConvGrid& grid, int64_t ic,
       weight[l] = alive && kernel ? to_accum(kernel[at + l]) : 0;
       lanes |= static_cast<uint32_t>(alive) << l;
     }
+    weights += __builtin_popcount(lanes);
     if (lanes) live[count++] = {static_cast<int32_t>(tap), 0, lanes};
   }
   block.live_count[ic] = count;
+  block.weight_count[ic] = weights;
   block.group_count[ic] = internal::group_taps(grid, live, count, block.group + ic * block.taps);
 }
 

@@ -34,6 +34,32 @@ struct CellList {
   int64_t n;
 };
 
+// The same tile laid out by output channel: the accumulators of lane l are plane l, cells + l * stride. `pack_planes`
+// turns them into lists, lane by lane, of the responses that are candidates and reach the floor; the values lie in
+// the front of the planes.
+template <class A>
+struct Planes {
+  A* cells;
+  int64_t stride;
+  int32_t* key;  // [lanes][key_stride]
+  int64_t key_stride;
+  int64_t n[kMaxLanes];
+  int64_t found[kMaxLanes];  // candidates, whether they reach the floor or not
+
+  A* plane(int64_t l) const { return cells + l * stride; }
+  int32_t* keys(int64_t l) const { return key + l * key_stride; }
+};
+
+// What a tile holds: a list of cells, or planes.
+template <class A>
+struct TileResponses {
+  CellList list;
+  Planes<A>* planes;
+};
+
+// Cells of a plane that are looked at together; what is touched is remembered for so many at once.
+inline constexpr int kPlaneBlockShift = 4;
+
 // Turns a lane's accumulator into a response and says whether it is a candidate.
 template <class A>
 struct ResponseRule {
@@ -75,6 +101,13 @@ struct LaneOps {
   void (*accumulate)(A* cells, const Span<A>* spans, int64_t count);
   // The same when an input is inf or NaN: a masked weight takes no part.
   void (*accumulate_exact)(A* cells, const Span<A>* spans, int64_t count);
+  // The same in planes, live weight by live weight: fewer steps where few lanes of a tap are alive. Exact.
+  void (*accumulate_planes)(A* cells, int64_t stride, const Span<A>* spans, int64_t count);
+  // Packs cells [begin, end), whose keys begin with `key`, where their block's bit is set.
+  void (*pack_planes)(Planes<A>& planes, const uint64_t* blocks, int64_t begin, int64_t end, int32_t key,
+                      const ResponseRule<A>& rule);
+  // Moves the responses whose score is not below `bound` to the front; how many there are.
+  int64_t (*filter)(int32_t* keys, A* values, int64_t n, Rule rule, A bound);
   // Appends the set bits of [begin, end) to the list; cell begin has the given key. Null bits: all are set.
   void (*append_cells)(CellList& list, const uint64_t* bits, int64_t begin, int64_t end, int32_t key);
   // Candidates of each lane, and how many of them reach the floor. Cells where one does move to the front

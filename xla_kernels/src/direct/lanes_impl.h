@@ -3,6 +3,7 @@
 
 #include "../core/simd.h"
 #include "lanes.h"
+#include "planes_impl.h"
 
 namespace jaxsparse {
 namespace JAXSPARSE_ISA {
@@ -364,8 +365,10 @@ struct Leaf {
   }
 
   static const LaneOps<A>& ops() {
-    static const LaneOps<A> table = {L,      accumulate, accumulate_exact, append_cells, count,
-                                     sample, emit_all,   emit_bounded,     input_grad,   kernel_grad};
+    using P = PlaneLeaf<A>;
+    static const LaneOps<A> table = {
+        L,     accumulate, accumulate_exact, P::accumulate, P::pack,    P::filter,  append_cells,
+        count, sample,     emit_all,         emit_bounded,  input_grad, kernel_grad};
     return table;
   }
 };

@@ -29,6 +29,7 @@ struct Tile {
   int32_t* list_key;
   Span<A>* spans;
   GroupRange* ranges;
+  int32_t* plane_keys;  // [lanes][size]; null where no planes are wanted
   int64_t size;
 };
 
@@ -40,7 +41,7 @@ int64_t tile_cells(int lanes, int64_t total) {
 }
 
 template <class A>
-Tile<A> take_tile(Arena& arena, int64_t size, int lanes, int64_t taps) {
+Tile<A> take_tile(Arena& arena, int64_t size, int lanes, int64_t taps, bool planes = false) {
   Tile<A> tile{};
   tile.size = size;
   A* cells = arena.take<A>((size + 2 * kGroupReach) * lanes);
@@ -51,6 +52,7 @@ Tile<A> take_tile(Arena& arena, int64_t size, int lanes, int64_t taps) {
   tile.list_key = arena.take<int32_t>(size);
   tile.spans = arena.take<Span<A>>(taps);
   tile.ranges = arena.take<GroupRange>(taps);
+  if (planes) tile.plane_keys = arena.take<int32_t>(size * lanes);
   return tile;
 }
 
@@ -90,6 +92,11 @@ void clear_marked(A* cells, const uint64_t* bits, int64_t begin, int64_t end, in
 
 // Accumulates output cells [begin, begin + tile.size) of one block and lists the touched voxels among
 // them. The accumulators are 0 on entry; who reads the list sets its cells back to 0.
+//
+// Where few weights are alive, a step for all lanes of a cell does little for the time it takes, and most of the time
+// goes to cells that a lane has nothing in. Then the tile is laid out by planes, one a lane: a step is a scalar
+// multiply-add, and each plane is searched for its own responses. The sums are the same, to the bit: a lane meets the
+// same weights in the same order, and those it skips are masked.
 template <class A>
 class TileAccumulator {
  public:
@@ -100,11 +107,67 @@ class TileAccumulator {
     std::memset(tile_.bits, 0, sizeof(uint64_t) * static_cast<size_t>(tile_.size / 64 + 2));
   }
 
+  // About how much meets a tile: taps with a live weight, which are steps of all lanes, and live weights.
+  struct Work {
+    int64_t steps, products;
+  };
+  Work estimate(const FilterBlock<A>& block, const EntryList<A>* entries, int64_t in_channels, int64_t begin) const {
+    const int64_t end = std::min(begin + tile_.size, grid_.cells());
+    Work work{0, 0};
+    for (int64_t ic = 0; ic < in_channels; ++ic) {
+      const int32_t live = block.live_count[ic];
+      if (!live) continue;
+      const Tap& middle = grid_.taps()[static_cast<size_t>(block.live[ic * block.taps + live / 2].tap)];
+      const int64_t n =
+          entries[ic].count_about(grid_, middle.residue_class, begin + middle.offset, end + middle.offset);
+      work.steps += live * n;
+      work.products += block.weight_count[ic] * n;
+    }
+    return work;
+  }
+
+  // Which of the two layouts is cheaper for a tile of that work, in about cycles (fitted to measurements). Reading
+  // touched cells is dear where more responses come than there is room for: each is looked at by itself.
+  bool prefers_planes(const FilterBlock<A>& block, const Work& work, bool overflows) const {
+    const int64_t cells = std::min(tile_.size, grid_.cells());
+    const int64_t blocks = std::min((cells >> kPlaneBlockShift) + 1, 2 * work.steps);
+    const int64_t a_cell = overflows ? 2 * block.lanes : tile_.size >= grid_.cells() ? block.lanes : 3;
+    return 3 * work.products / 2 + 8 * block.channels * blocks < 2 * work.steps + a_cell * std::min(cells, work.steps);
+  }
+
+  // By planes; the rule says which responses are listed. Who reads them calls clear.
+  TileResponses<A> accumulate_planes(const FilterBlock<A>& block, const EntryList<A>* entries, int64_t in_channels,
+                                     int64_t begin, const LaneOps<A>& ops, const ResponseRule<A>& rule) {
+    const int64_t end = std::min(begin + tile_.size, grid_.cells());
+    planes_.stride = tile_.size + 2 * kGroupReach;
+    planes_.cells = tile_.cells - kGroupReach * (block.lanes - 1);
+    planes_.key = tile_.plane_keys;
+    planes_.key_stride = tile_.size;
+    std::fill(planes_.n, planes_.n + kMaxLanes, 0);
+    std::fill(planes_.found, planes_.found + kMaxLanes, 0);
+    bool any = false;
+    for (int64_t ic = 0; ic < in_channels; ++ic) {
+      bool exact = false;
+      const int64_t spans = list_spans(block, entries[ic], ic, begin, end, &exact);
+      if (!spans) continue;
+      any = true;
+      ops.accumulate_planes(planes_.cells, planes_.stride, tile_.spans, spans);
+    }
+    if (!any) return {{tile_.list_cell, tile_.list_key, 0}, &planes_};
+    mark_union(block, entries, in_channels, begin, end, kPlaneBlockShift);
+    grid_.for_each_run(begin, end, [&](int64_t a, int64_t b, int32_t key) {
+      ops.pack_planes(planes_, bits_, a - begin, b - begin, key, rule);
+    });
+    clear_planes(block, end - begin);
+    std::memset(tile_.bits, 0, sizeof(uint64_t) * static_cast<size_t>(tile_.size / 64 + 2));
+    return {{tile_.list_cell, tile_.list_key, 0}, &planes_};
+  }
+
   CellList accumulate(const FilterBlock<A>& block, const EntryList<A>* entries, int64_t in_channels, int64_t begin,
-                      const LaneOps<A>& ops) {
+                      const Work& work, const LaneOps<A>& ops) {
     const int64_t end = std::min(begin + tile_.size, grid_.cells());
     CellList list{tile_.list_cell, tile_.list_key, 0};
-    const bool crowded = estimate(block, entries, in_channels, begin, end) > end - begin;
+    const bool crowded = work.steps > end - begin;  // then marks of single entries do not pay
     bool any = false;
     for (int64_t ic = 0; ic < in_channels; ++ic) {
       const EntryList<A>& e = entries[ic];
@@ -121,7 +184,7 @@ class TileAccumulator {
       }
     }
     if (!any) return list;
-    if (crowded) mark_union(block, entries, in_channels, begin, end);
+    if (crowded) mark_union(block, entries, in_channels, begin, end, 0);
     std::memset(tile_.cells - block.reach * block.lanes, 0, guard_bytes(block));
     std::memset(tile_.cells + (end - begin) * block.lanes, 0, guard_bytes(block));
     int64_t done = 0;
@@ -175,25 +238,13 @@ class TileAccumulator {
     return spans;
   }
 
-  // About how many multiply-adds meet this tile: when more than it has cells, marks of single entries do
-  // not pay.
-  int64_t estimate(const FilterBlock<A>& block, const EntryList<A>* entries, int64_t in_channels, int64_t begin,
-                   int64_t end) const {
-    int64_t steps = 0;
-    for (int64_t ic = 0; ic < in_channels; ++ic) {
-      const int32_t live = block.live_count[ic];
-      if (!live) continue;
-      const Tap& middle = grid_.taps()[static_cast<size_t>(block.live[ic * block.taps + live / 2].tap)];
-      steps += live * entries[ic].count_about(grid_, middle.residue_class, begin + middle.offset, end + middle.offset);
-    }
-    return steps;
-  }
-
   // Marks the cells that an entry of any input channel can reach by a tap that is live for any of them: the
-  // occupied positions once, then a shift of whole words a tap. Cells that stay 0 are no candidates.
+  // occupied positions once, then a shift of whole words a tap. Cells that stay 0 are no candidates. A bit stands for
+  // 2^shift cells.
   void mark_union(const FilterBlock<A>& block, const EntryList<A>* entries, int64_t in_channels, int64_t begin,
-                  int64_t end) {
-    const int64_t words = (end - begin + 63) / 64;
+                  int64_t end, int shift) {
+    const auto bits_for = [&](int64_t cells) { return (cells + (int64_t{1} << shift) - 1) >> shift; };
+    const int64_t words = (bits_for(end - begin) + 63) / 64;
     for (int32_t g = 0; g < block.union_count;) {
       const MarkGroup& first = block.union_group[g];
       int64_t reach = first.last - first.first;
@@ -204,26 +255,62 @@ class TileAccumulator {
         reach = std::max(reach, farther);
       }
       const int64_t origin = begin + first.first;
-      std::memset(tile_.occupied, 0, sizeof(uint64_t) * static_cast<size_t>((end - begin + reach) / 64 + 3));
+      const int64_t occupied_words = bits_for(end - begin + reach) / 64 + 3;
+      std::memset(tile_.occupied, 0, sizeof(uint64_t) * static_cast<size_t>(occupied_words));
       for (int64_t ic = 0; ic < in_channels; ++ic) {
         const EntryList<A>& e = entries[ic];
         const int64_t to = e.lower_bound(grid_, first.residue_class, end + first.first + reach);
         for (int64_t i = e.lower_bound(grid_, first.residue_class, origin); i < to; ++i) {
-          const int64_t at = e.position[i] - origin;
+          const int64_t at = (e.position[i] - origin) >> shift;
           tile_.occupied[at >> 6] |= uint64_t{1} << (at & 63);
         }
       }
       for (; g < behind; ++g) {
         const MarkGroup& group = block.union_group[g];
-        for (uint64_t p = group.pattern; p; p &= p - 1)
-          internal::merge_shifted(bits_, tile_.occupied, words, group.last - __builtin_ctzll(p) - first.first);
+        int64_t done = -1;
+        for (uint64_t p = group.pattern; p; p &= ~(uint64_t{1} << (63 - __builtin_clzll(p)))) {
+          // Cell c is reached from c + back, which lies in one of two blocks behind c's.
+          const int64_t back = group.last - (63 - __builtin_clzll(p)) - first.first;
+          for (int64_t by = back >> shift; by <= bits_for(back); ++by) {
+            if (by <= done) continue;
+            internal::merge_shifted(bits_, tile_.occupied, words, by);
+            done = by;
+          }
+        }
       }
     }
   }
 
+  // Sets to 0 what the packed lists do not cover, guards included.
+  void clear_planes(const FilterBlock<A>& block, int64_t cells) {
+    const size_t guard = sizeof(A) * static_cast<size_t>(block.reach);
+    for (int64_t l = 0; l < block.channels; ++l) {
+      A* plane = planes_.plane(l);
+      std::memset(plane - block.reach, 0, guard);
+      std::memset(plane + cells, 0, guard);
+    }
+    const int64_t blocks = (cells + (int64_t{1} << kPlaneBlockShift) - 1) >> kPlaneBlockShift;
+    for (int64_t at = 0; at < blocks;) {
+      if (!bit(at)) {
+        at = bits_[at >> 6] >> (at & 63) ? at + 1 : (at | 63) + 1;
+        continue;
+      }
+      int64_t behind = at + 1;
+      while (behind < blocks && bit(behind)) ++behind;
+      const int64_t to = std::min(behind << kPlaneBlockShift, tile_.size);
+      for (int64_t l = 0; l < block.channels; ++l) {
+        const int64_t from = std::max(at << kPlaneBlockShift, planes_.n[l]);
+        if (from < to) std::memset(planes_.plane(l) + from, 0, sizeof(A) * static_cast<size_t>(to - from));
+      }
+      at = behind;
+    }
+  }
+  bool bit(int64_t at) const { return (bits_[at >> 6] >> (at & 63)) & 1u; }
+
   const ConvGrid& grid_;
   Tile<A>& tile_;
   uint64_t* bits_;
+  Planes<A> planes_{};
 };
 
 }  // namespace jaxsparse
