@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.multiply_adds import multiply_adds
 from experiments.train.step import Metrics
 
 
@@ -24,7 +25,8 @@ class Aggregate:
     def take(self) -> dict[str, Any]:
         """Waits for what was added, returns its weighted mean and forgets it.
 
-        ``peak`` is the maximum, ``live`` the last, ``confusion`` the sum.
+        Of ``peak`` it is the maximum, of ``live`` the last, of ``confusion`` the sum, of ``work`` the sum of multiply-adds,
+        as ``live_macs``.
         """
         batches = jax.device_get(self._pending)
         self._pending = []
@@ -38,12 +40,16 @@ class Aggregate:
             for key in ("stored", "found", "dropped")
         }
         layers["peak"] = np.max([batch["layers"]["peak"] for batch in batches], axis=0).tolist()
+        live: dict[str, dict[str, int]] = {}
         last = batches[-1].get("live")
-        live = (
-            {}
-            if last is None
-            else {"live": {key: int(last[key]) for key in sorted(last, key=_number)}}
-        )
+        if last is not None:
+            live["live"] = {key: int(last[key]) for key in sorted(last, key=_number)}
+        if "work" in batches[-1]:
+            work = [batch["work"] for batch in batches]
+            live["live_macs"] = {
+                key: sum(multiply_adds(part[key]["met"], part[key]["live"]) for part in work)
+                for key in sorted(work[0], key=_number)
+            }
         confusion = (
             {"confusion": np.sum([batch["confusion"] for batch in batches], axis=0).tolist()}
             if "confusion" in batches[-1]

@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import jax
 import jax.numpy as jnp
 
+from experiments.multiply_adds import meetings
 from jaxsparse import direct, nn
 from jaxsparse.models import OctNet3
 from jaxsparse.models.octnet3 import Activation
@@ -85,6 +86,44 @@ def live_weights(model: OctNet3) -> dict[str, jax.Array]:
     """How many weights of each sparse convolution the pruning mask leaves."""
     return {
         name: jnp.sum(conv.mask[...], dtype=jnp.int32) for name, conv in sparse_convs(model).items()
+    }
+
+
+def inputs_of_convs(model: OctNet3, activations: dict[str, Any]) -> dict[str, Any]:
+    """What each sparse convolution reads: the activation in front of its own, by the convolution's name."""
+    order = list(activations)
+    return {name: activations[order[order.index(name) - 1]] for name in sparse_convs(model)}
+
+
+def count_work(
+    model: OctNet3, activations: dict[str, Any], weight: jax.Array
+) -> dict[str, dict[str, jax.Array]]:
+    """What the live multiply-adds of each sparse convolution are made of, for one batch.
+
+    Args:
+      model: whose masks count.
+      activations: of ``OctNet3.activations``.
+      weight: float32 ``[batch]``, 0 for samples that do not count.
+
+    Returns:
+      By layer: ``met``, how many stored entries of each input channel each tap takes to an output voxel, and ``live``,
+      how many output channels have a live weight there: int32 ``[*kernel, in]`` both. Their products add up to the
+      multiply-adds, which 32 bits do not hold.
+    """
+    convs = sparse_convs(model)
+    return {
+        name: {
+            "met": meetings(
+                x,
+                convs[name].kernel_size,
+                strides=convs[name].strides,
+                padding=convs[name].padding,
+                kernel_dilation=convs[name].kernel_dilation,
+                counts=weight > 0,
+            ),
+            "live": jnp.sum(convs[name].mask[...], axis=-1, dtype=jnp.int32),
+        }
+        for name, x in inputs_of_convs(model, activations).items()
     }
 
 

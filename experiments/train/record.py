@@ -81,7 +81,7 @@ class Record:
             "density": self._by_layer(metrics["layers"]["stored"]),
             "found": self._by_layer(metrics["layers"]["found"]),
             "dropped": self._by_layer(metrics["layers"]["dropped"]),
-            **({"live": metrics["live"]} if "live" in metrics else {}),
+            **{key: metrics[key] for key in ("live", "live_macs") if key in metrics},
             **extra,
         }
         self._log.write(line)

@@ -12,7 +12,7 @@ from flax import nnx
 from experiments.data import Batch
 from experiments.optimizers import Optimizer
 from experiments.train.devices import Devices
-from experiments.train.layers import LayerStats, live_weights, measure
+from experiments.train.layers import LayerStats, count_work, live_weights, measure
 from jaxsparse import direct, nn, optim
 from jaxsparse.models import OctNet3
 
@@ -22,7 +22,7 @@ State = Any
 Metrics = dict[str, Any]
 """loss, accuracy: means over the batch; weight: how many samples; layers: LayerStats; live: weights that are left, by
 layer, if the run prunes; of a test confusion: int32 ``[classes, classes]``, how many samples of a class (row) were taken
-for which (column)."""
+for which (column), and work: of count_work, if the run prunes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ def make_steps(model: OctNet3, how: Optimizer, seed: int, devices: Devices | Non
 
     def test(state: State, batch: Batch) -> Metrics:
         model = trained(state)
-        loss, metrics = _loss(model, batch, None)
+        loss, metrics = _loss(model, batch, None, counts=how.prunes)
         confusion = _confusion(metrics.pop("logits"), batch)
         return {"loss": loss, **metrics, "confusion": confusion, **live(model)}
 
@@ -98,7 +98,9 @@ def _learn(how: Optimizer, model: OctNet3, optimizer: nnx.Optimizer, gradients: 
         nn.set_masks(model, optim.pruning_mask(optimizer))
 
 
-def _loss(model: OctNet3, batch: Batch, rngs: nnx.Rngs | None) -> tuple[jax.Array, Metrics]:
+def _loss(
+    model: OctNet3, batch: Batch, rngs: nnx.Rngs | None, *, counts: bool = False
+) -> tuple[jax.Array, Metrics]:
     image, label, weight = (jnp.asarray(batch[k]) for k in ("image", "label", "weight"))
     x = image
     if model.sparse:
@@ -110,11 +112,13 @@ def _loss(model: OctNet3, batch: Batch, rngs: nnx.Rngs | None) -> tuple[jax.Arra
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, label)
     right = (jnp.argmax(logits, axis=-1) == label).astype(jnp.float32)
     layers: LayerStats = measure(activations, weight)
+    work = {"work": count_work(model, activations, weight)} if counts else {}
     return jnp.sum(losses * weight) / total, {
         "accuracy": jnp.sum(right * weight) / total,
         "weight": weight.sum(),
         "layers": layers,
         "logits": logits,
+        **work,
     }
 
 

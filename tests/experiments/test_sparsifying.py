@@ -1,8 +1,10 @@
 """Pruning and density regularisation by configuration: what they do to a run, and that a run with them can be resumed."""
 
 import io
+import itertools
 import json
 import signal
+from contextlib import closing
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +18,10 @@ from experiments.errors import ConfigError
 from experiments.models import build_model
 from experiments.optimizers import build_optimizer
 from experiments.train import Interrupted, evaluate, train
+from experiments.train.checkpoint import Checkpoints
 from experiments.train.metrics import read_metrics
 from jaxsparse import nn
-from tests.experiments.common import final_state, small_config
+from tests.experiments.common import final_state, small_config, steps_for
 from tests.experiments.test_train import stop_after
 
 SPARSIFYING = {
@@ -26,7 +29,7 @@ SPARSIFYING = {
     "optimizer": {"learning_rate": 0.02},
     "pruning": {"threshold": 0.1},
     "regularizer": {"scale": 0.05, "momentum": 0.5},
-    "train": {"epochs": 3, "log_every": 1},
+    "train": {"epochs": 3, "log_every": 1, "keep_checkpoints": 3},
 }
 LAYERS = [f"conv{number}" for number in range(1, 7)]
 
@@ -78,6 +81,9 @@ def test_a_pruned_run_is_resumed_to_the_same_bits(tmp_path, monkeypatch):
     assert (np.diff(live, axis=0) <= 0).all()
     assert sum(weights) - sum(live[-1]) == removed
 
+    masks_only_shrink(tmp_path / "whole", config)
+    counted_work_falls(lines, config, layers[0][0])
+
     rows = {row["layer"]: row for row in result["layers"]}
     assert [rows[name]["live_weights"] for name in LAYERS] == live[-1]
     assert [rows[name]["weights"] for name in LAYERS] == weights
@@ -91,6 +97,37 @@ def test_a_pruned_run_is_resumed_to_the_same_bits(tmp_path, monkeypatch):
         row.get("live_weights") for row in result["layers"]
     ]
     assert json.loads((tmp_path / "whole" / "config.json").read_text())["pruning"]["every"] is None
+
+
+def masks_only_shrink(run_dir, config):
+    """No removed weight returns, from checkpoint to checkpoint."""
+    with closing(Checkpoints(run_dir / "checkpoints", read_only=True)) as checkpoints:
+        assert checkpoints.steps() == [3, 6, 9]
+        masks = [
+            [mask for mask, _ in masks_of(nnx.to_pure_dict(state))[0]]
+            for state in (
+                checkpoints.restore_state(step, steps_for(config).state)
+                for step in checkpoints.steps()
+            )
+        ]
+    for before, after in itertools.pairwise(masks):
+        for old, new in zip(before, after, strict=True):
+            assert not (np.asarray(new) & ~np.asarray(old)).any()
+
+
+def counted_work_falls(lines, config, first_mask):
+    """Live multiply-adds, over the test set: never more than before, and those of the first layer counted densely."""
+    work = [line["live_macs"] for line in lines if line["kind"] == "test"]
+    assert len(work) == 3 and all(list(line) == LAYERS for line in work)
+    totals = [sum(line.values()) for line in work]
+    assert totals == sorted(totals, reverse=True) and totals[-1] < totals[0]
+    test = load_dataset(config.data).test
+    images = test.gather(np.arange(len(test)))[0] != 0
+    products = jax.lax.conv_general_dilated(
+        images.astype(np.float32), np.asarray(first_mask, np.float32), (1, 1), "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )  # fmt: skip
+    assert work[-1]["conv1"] == int(np.asarray(products, np.float64).sum())
 
 
 def update(config, model, gradient=0.0):
