@@ -175,9 +175,10 @@ def _activations(options: argparse.Namespace) -> int:
 def _add_benchmark(commands) -> None:
     parser = commands.add_parser("benchmark", help="measure against what a user would pick instead")
     subjects = parser.add_subparsers(title="subjects", required=True, metavar="SUBJECT")
-    from experiments.benchmark import direct
+    from experiments.benchmark import direct, live_weights
 
     direct.add_parser(subjects)
+    live_weights.add_parser(subjects)
 
 
 def _add_table(commands) -> None:

@@ -103,27 +103,6 @@ def entry_keys(points: Points, resolution: int, channels: int, seed: int = 0) ->
     return result
 
 
-def useful_multiply_adds(keys: np.ndarray, alive: np.ndarray, resolution: int) -> int:
-    """Products of a stored entry with a live weight whose output voxel lies inside: what a SAME convolution needs."""
-    total = 0
-    reach = KERNEL // 2
-    for channel, row in enumerate(keys):
-        coords = np.stack(np.unravel_index(row, (resolution,) * 3))
-        inside = [
-            [
-                (axis + offset >= 0) & (axis + offset < resolution)
-                for offset in range(-reach, reach + 1)
-            ]
-            for axis in coords
-        ]
-        for tap in np.ndindex(*(KERNEL,) * 3):
-            # Output = input - offset of the tap.
-            hits = inside[0][2 * reach - tap[0]] & inside[1][2 * reach - tap[1]]
-            hits = hits & inside[2][2 * reach - tap[2]]
-            total += int(np.count_nonzero(hits)) * int(alive[(*tap, channel)].sum())
-    return total
-
-
 def _distance_to_surface(resolution: int, rng: np.random.Generator) -> np.ndarray:
     """Float32 ``[r^3]``: the distance of each voxel's centre to a bumpy sphere, along the ray from its centre."""
     axis = (np.arange(resolution, dtype=np.float32) + 0.5) / resolution - 0.5

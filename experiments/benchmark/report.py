@@ -49,14 +49,14 @@ def write_report(results: Results, root: Path) -> list[Path]:
             if svg is None:
                 continue
             path = page.with_name(f"direct_{passes.replace('+', '_')}_{points}.svg")
-            _write(path, svg)
+            replace_page(path, svg)
             figures[f"{passes}, {points} voxels"] = path.name
             written.append(path)
-    _write(page, page_text(results, figures))
+    replace_page(page, page_text(results, figures))
     readme = root / "README.md"
     if readme.exists() and BEGIN in (text := readme.read_text()):
         block = f"{BEGIN}\n{readme_text(results)}\n{END}"
-        _write(
+        replace_page(
             readme,
             re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: block, text, flags=re.S),
         )
@@ -225,6 +225,7 @@ def _table1(rows: list[Row]) -> str:
     )
 
 
-def _write(path: Path, text: str) -> None:
+def replace_page(path: Path, text: str) -> None:
+    """Writes a file unless that is what it holds."""
     if not path.exists() or path.read_text() != text:
         path.write_text(text)

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmark.cases import Case, Group, entry_keys, filter_mask, useful_multiply_adds
+from experiments.benchmark.cases import Case, Group, entry_keys, filter_mask
 from experiments.benchmark.timing import Call
+from experiments.multiply_adds import meetings, multiply_adds
 from jaxsparse import direct
 
 
@@ -85,7 +86,7 @@ def prepare(case: Case, group: Group) -> SparseSide:
             "kept_share": float(jnp.minimum(probe.nnz, capacity).sum() / probe.nnz.sum()),
             "live_weights": int(alive.sum()),
             "live_channel_taps": live_rows,
-            "multiply_adds": useful_multiply_adds(np.asarray(x.keys[0]), alive, group.resolution),
+            "multiply_adds": multiply_adds(meetings(x, alive.shape[:3]), alive),
             "bytes_held": x.nbytes + 8 * slots + 4 * group.channels[1],
             "workspace_bytes": max(workspace) if group.passes != "forward" else workspace.forward,
         },

@@ -20,16 +20,22 @@ class Results:
     """The rows of one benchmark in one JSON file.
 
     The file holds ``runs`` (id -> machine, versions, commit, date), ``rows`` (each with the id of its run) and
-    ``table1``.
+    ``table1`` where there is one.
+
+    Args:
+      path: the file; made when the rows are saved.
+      key: the names of a row's values that say what it measures.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, key: tuple[str, ...] = KEY):
         self.path = path
+        self.key = key
         data = json.loads(path.read_text()) if path.exists() else {}
         self.runs: dict[str, Any] = data.get("runs", {})
         self.rows: list[dict[str, Any]] = data.get("rows", [])
-        for row in self.rows:
-            row.setdefault("failed", {})  # rows from before failures were recorded had none
+        if key == KEY:
+            for row in self.rows:
+                row.setdefault("failed", {})  # rows from before failures were recorded had none
         self.table1: dict[str, Any] | None = data.get("table1")
 
     def begin_run(self, circumstances: dict[str, Any]) -> str:
@@ -40,24 +46,30 @@ class Results:
 
     def put(self, row: dict[str, Any]) -> None:
         """Adds a row, replacing the one that measured the same."""
-        self.rows = [old for old in self.rows if _key(old) != _key(row)]
+        self.rows = [old for old in self.rows if self._key(old) != self._key(row)]
         self.rows.append(row)
 
     def save(self) -> None:
         """Writes the file: rows in a fixed order, one a line, runs without rows left out."""
         used = {row["run"] for row in self.rows} | ({self.table1["run"]} if self.table1 else set())
         runs = {name: run for name, run in self.runs.items() if name in used}
-        rows = sorted(self.rows, key=_key)
+        rows = sorted(self.rows, key=self._key)
+        table1 = (
+            f'  "table1": {json.dumps(rounded(self.table1), indent=2)},\n' if self.table1 else ""
+        )
         lines = ",\n".join(f"    {json.dumps(rounded(row))}" for row in rows)
         text = (
             "{\n"
             f'  "runs": {json.dumps(rounded(runs), indent=2)},\n'
-            f'  "table1": {json.dumps(rounded(self.table1), indent=2)},\n'
+            f"{table1}"
             f'  "rows": [\n{lines}\n  ]\n'
             "}\n"
         )
         self.path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(self.path, text)
+
+    def _key(self, row: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple(row[name] for name in self.key)
 
 
 def replace_file(path: Path, text: str) -> None:
@@ -65,10 +77,6 @@ def replace_file(path: Path, text: str) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(text)
     partial.replace(path)
-
-
-def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in KEY)
 
 
 def rounded(value: Any) -> Any:

@@ -50,12 +50,15 @@ class Effort:
       sample: a sample repeats a short call until it takes about as long.
       slow: a call longer than this gets only the smallest number of samples, ten times longer only
         one, the first.
+      clock: what gives the seconds: of the wall, or ``time.process_time``, which counts what this process's threads
+        computed and so stands on a busy machine, too.
     """
 
     seconds: float = 2.0
     repeats: tuple[int, int] = (3, 21)
     sample: float = 0.02
     slow: float = 1.0
+    clock: Callable[[], float] = time.perf_counter
 
 
 def alternate(
@@ -79,13 +82,15 @@ def alternate(
     single: dict[str, float] = {}
     for name, call in calls.items():
         if cold is None or name not in cold:
-            firsts[name] = _seconds(call, 1)
+            firsts[name] = _seconds(call, 1, effort.clock)
         else:
             firsts[name] = cold[name]
         if firsts[name] > 10 * effort.slow:  # compilation is a small part of that
             single[name] = firsts[name]
         else:
-            single[name] = min(_seconds(call, 1) for _ in range(3 if firsts[name] < 0.3 else 1))
+            single[name] = min(
+                _seconds(call, 1, effort.clock) for _ in range(3 if firsts[name] < 0.3 else 1)
+            )
     dropped = {
         name
         for name, family in rivals.items()
@@ -107,15 +112,15 @@ def alternate(
             inner = max(1, round(effort.sample / max(single[name], 1e-7)))
             if inner > 1:
                 call()
-            samples[name].append(_seconds(call, inner))
+            samples[name].append(_seconds(call, inner, effort.clock))
     return {name: _timing(values, firsts[name]) for name, values in samples.items()}
 
 
-def _seconds(call: Call, count: int) -> float:
-    begin = time.perf_counter()
+def _seconds(call: Call, count: int, clock: Callable[[], float]) -> float:
+    begin = clock()
     for _ in range(count):
         call()
-    return (time.perf_counter() - begin) / count
+    return (clock() - begin) / count
 
 
 def _repeats(single: float, effort: Effort) -> int:

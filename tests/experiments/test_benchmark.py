@@ -5,7 +5,6 @@ import json
 import time
 from xml.etree import ElementTree
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -19,10 +18,9 @@ from experiments.benchmark.cases import (
     entry_keys,
     filter_mask,
     groups,
-    useful_multiply_adds,
 )
 from experiments.benchmark.criteria import judge
-from experiments.benchmark.dense_side import LAYOUTS, xla_convolution
+from experiments.benchmark.dense_side import LAYOUTS
 from experiments.benchmark.plot import ratio_plot
 from experiments.benchmark.report import BEGIN, END, page_text, write_report
 from experiments.benchmark.store import Results
@@ -59,16 +57,6 @@ def test_surface_is_a_closed_thin_shell():
         line = np.moveaxis(full, axis, 0)[:, half, half]
         assert 2 <= line.sum() <= 6 and not line[half]
         assert line[:half].any() and line[half:].any()
-
-
-def test_useful_multiply_adds_are_those_of_the_dense_definition():
-    keys = entry_keys("uniform", 6, 2)
-    alive = filter_mask((2, 3), 0.3)
-    image = np.zeros((2, 6**3), np.float32)
-    np.put_along_axis(image, keys, 1, axis=1)
-    dense = jnp.asarray(np.moveaxis(image.reshape(1, 2, 6, 6, 6), 1, -1))
-    products = xla_convolution(dense, jnp.asarray(alive, jnp.float32))
-    assert useful_multiply_adds(keys, alive, 6) == int(products.sum())
 
 
 def test_the_grid():
