@@ -18,6 +18,7 @@ from jax.experimental import sparse
 from jaxsparse import direct
 from jaxsparse.direct import SparseTensor
 from tests.argument_block import BLOCK
+from tests.argument_block_layers import BLOCK_LAYERS
 from tests.argument_data import DATA
 from tests.argument_kit import KIT
 from tests.argument_kit_layers import KIT_LAYERS
@@ -311,7 +312,7 @@ TO_BCOO = section("SparseTensor.to_bcoo", method("to_bcoo"), {}, *BAD_SELF)
 
 TABLE: list[Row] = [
     *CONV, *CONV_WORKSPACE, *MAX_POOL, *RELU, *KIT, *FROM_DENSE, *FROM_COORDS, *FROM_BCOO, *FROM_ENTRIES, *VALIDATE, *TO_DENSE,
-    *TO_BCOO, *LAYERS, *KIT_LAYERS, *OPTIM, *BLOCK, *DATA,
+    *TO_BCOO, *LAYERS, *KIT_LAYERS, *OPTIM, *BLOCK, *BLOCK_LAYERS, *DATA,
 ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from jaxsparse._core import capacity as capacities
 from jaxsparse._core import checks
+from jaxsparse._core.checks import expected
 
 Stages = tuple[tuple[int, ...], ...]
 
@@ -37,4 +38,18 @@ def densities(value: Any, count: int) -> tuple[float, ...]:
     return tuple(
         capacities.share_of("OctNet3", f"densities[{i}]", density)
         for i, density in enumerate(value)
+    )
+
+
+def sizes(
+    function: str, argument: str, value: Any, count: int | None = None, meaning: str = "one a stage"
+) -> tuple[int, ...]:
+    """A list of numbers above 0."""
+    wording = "a sequence of integers" if count is None else f"{count} integers, {meaning}"
+    if not checks.is_sequence(value) or isinstance(value, str):
+        raise TypeError(expected(function, argument, wording, repr(value)))
+    if len(value) == 0 or (count is not None and len(value) != count):
+        raise ValueError(expected(function, argument, wording, tuple(value)))
+    return tuple(
+        checks.integer(function, f"{argument}[{i}]", n, minimum=1) for i, n in enumerate(value)
     )

@@ -1,10 +1,14 @@
 """Flax NNX layers over the sparse containers.
 
 Activations are :class:`jaxsparse.direct.SparseTensor`; the layers other than convolution also take dense channels-last
-arrays, so that one model definition serves a sparse network and its dense twin.
+arrays, so that one model definition serves a sparse network and its dense twin. The ``Block`` layers take dense maps and a
+:class:`jaxsparse.block.BlockIndices`; without one they are their own dense twins.
 """
 
 from jaxsparse.nn.batch_norm import BatchNorm
+from jaxsparse.nn.block_batch_norm import BlockBatchNorm
+from jaxsparse.nn.block_conv import BlockConv
+from jaxsparse.nn.block_residual_unit import BlockResidualUnit
 from jaxsparse.nn.calibrate import calibrate
 from jaxsparse.nn.compact import compact
 from jaxsparse.nn.densities import densities
@@ -16,10 +20,15 @@ from jaxsparse.nn.masks import set_masks
 from jaxsparse.nn.merging import add, concat
 from jaxsparse.nn.pooling import avg_pool, global_avg_pool, global_max_pool, max_pool, unpool
 from jaxsparse.nn.report import LayerReport, Report, report
+from jaxsparse.nn.resize_mask import resize_mask
+from jaxsparse.nn.straight_through import straight_through_mask
 from jaxsparse.nn.variables import Density, PruningMask
 
 __all__ = [
     "BatchNorm",
+    "BlockBatchNorm",
+    "BlockConv",
+    "BlockResidualUnit",
     "Density",
     "DirectConv",
     "Dropout",
@@ -38,7 +47,9 @@ __all__ = [
     "max_pool",
     "relu",
     "report",
+    "resize_mask",
     "set_masks",
+    "straight_through_mask",
     "to_dense",
     "unpool",
 ]

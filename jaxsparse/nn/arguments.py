@@ -1,10 +1,12 @@
-"""Arguments that may be sparse or dense."""
+"""Arguments that several layers share."""
 
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 
 from jaxsparse import direct
+from jaxsparse._core import checks, windows
 from jaxsparse._core.checks import expected, kind
 
 Activation = TypeVar("Activation", direct.SparseTensor, jax.Array)
@@ -23,3 +25,20 @@ def no_capacity(function: str, capacity: Any) -> None:
     if capacity is not None:
         wording = "left out for a dense array"
         raise ValueError(expected(function, "capacity", wording, capacity))
+
+
+def hashable(value: Any) -> Any:
+    """Lists as tuples: what is static in a module is part of its definition, which jit looks up by hash."""
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    return tuple(map(hashable, value)) if isinstance(value, list | tuple) else value
+
+
+def kernel_size_of(function: str, value: Any, max_dims: int = windows.MAX_DIMS) -> tuple[int, ...]:
+    """The extent of a kernel; an integer means one spatial dimension."""
+    if not checks.is_sequence(value) or isinstance(value, str):
+        wording = f"an integer or a sequence of 1 to {max_dims}"
+        value = (checks.integer(function, "kernel_size", value, minimum=1, wording=wording),)
+    if not 1 <= len(value) <= max_dims:
+        wording = f"an integer or 1 to {max_dims} of them"
+        raise ValueError(checks.expected(function, "kernel_size", wording, tuple(value)))
+    return checks.integers(function, "kernel_size", value, dims=len(value))

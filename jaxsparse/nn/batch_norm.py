@@ -112,16 +112,17 @@ class BatchNorm(nnx.BatchNorm):
             found = direct.batch_statistics(
                 x, axis_name=self.axis_name, axis_index_groups=self.axis_index_groups
             )
-            self.mean[...] = self._updated(mean, found.mean, found.entries)
-            self.var[...] = self._updated(var, found.var, found.entries)
+            self.mean[...] = updated(self.momentum, mean, found.mean, found.entries)
+            self.var[...] = updated(self.momentum, var, found.var, found.entries)
             mean, var = found.mean, found.var
         wide = wide_dtype(dtype)
         numbers = (None if v is None else v.astype(wide) for v in (scale, bias, mean, var))
         scale, bias, mean, var = numbers
         return direct.batch_norm(x, scale, bias, mean=mean, var=var, epsilon=self.epsilon)
 
-    def _updated(self, running: jax.Array, found: jax.Array, entries: jax.Array) -> jax.Array:
-        """The running statistic after a batch; a channel without entries keeps its own."""
-        found = jax.lax.stop_gradient(found).astype(running.dtype)
-        mixed = self.momentum * running + (1 - self.momentum) * found
-        return jnp.where(entries > 0, mixed, running)
+
+def updated(momentum: float, running: jax.Array, found: jax.Array, counted: jax.Array) -> jax.Array:
+    """The running statistic after a batch; where nothing was counted it stays."""
+    found = jax.lax.stop_gradient(found).astype(running.dtype)
+    mixed = momentum * running + (1 - momentum) * found
+    return jnp.where(counted > 0, mixed, running)

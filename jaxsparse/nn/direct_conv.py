@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from jaxsparse import direct
@@ -14,6 +13,7 @@ from jaxsparse._core import capacity as capacities
 from jaxsparse._core import checks, windows
 from jaxsparse._core.entries import SELECT
 from jaxsparse.direct.tensor import check_tensor
+from jaxsparse.nn.arguments import hashable, kernel_size_of
 from jaxsparse.nn.channels import place_channels, take_channels
 from jaxsparse.nn.observe import notify
 from jaxsparse.nn.variables import Density, PruningMask
@@ -104,7 +104,7 @@ class DirectConv(nnx.Module):
         name = "DirectConv"
         in_features = checks.integer(name, "in_features", in_features, minimum=1)
         out_features = checks.integer(name, "out_features", out_features, minimum=1)
-        kernel_size = _kernel_size(kernel_size)
+        kernel_size = kernel_size_of(name, kernel_size)
         windows.sliding(name, len(kernel_size), strides, padding, kernel_dilation)
         capacity, density = capacities.check(name, capacity, density)
         checks.one_of(name, "select", select, SELECT)
@@ -129,9 +129,9 @@ class DirectConv(nnx.Module):
         self.in_features = in_features
         self.out_features = out_features
         self.kernel_size = kernel_size
-        self.strides = _hashable(strides)
-        self.padding = _hashable(padding)
-        self.kernel_dilation = _hashable(kernel_dilation)
+        self.strides = hashable(strides)
+        self.padding = hashable(padding)
+        self.kernel_dilation = hashable(kernel_dilation)
         self.use_bias = use_bias
         self.capacity = capacity
         self.density_bound = density
@@ -197,22 +197,6 @@ class DirectConv(nnx.Module):
         """
         if use_running_average is not None:
             self.use_running_average = use_running_average
-
-
-def _hashable(value: Any) -> Any:
-    """Lists as tuples: what is static in a module is part of its definition, which jit looks up by hash."""
-    value = value.tolist() if isinstance(value, np.ndarray) else value
-    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
-
-
-def _kernel_size(value: Any) -> tuple[int, ...]:
-    if not checks.is_sequence(value) or isinstance(value, str):
-        wording = f"an integer or a sequence of 1 to {windows.MAX_DIMS}"
-        value = (checks.integer("DirectConv", "kernel_size", value, minimum=1, wording=wording),)
-    if not 1 <= len(value) <= windows.MAX_DIMS:
-        wording = f"an integer or 1 to {windows.MAX_DIMS} of them"
-        raise ValueError(checks.expected("DirectConv", "kernel_size", wording, tuple(value)))
-    return checks.integers("DirectConv", "kernel_size", value, dims=len(value))
 
 
 def _checked_mask(mask: jax.Array | None, kernel_shape: tuple[int, ...]) -> jax.Array:
