@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import jax
+from jax import export
 
 from jaxsparse._core import checks
 from jaxsparse._core.checks import LARGEST, expected
@@ -30,6 +31,13 @@ def check_bool(function: str, argument: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError(expected(function, argument, "True or False", checks.described(value)))
     return value
+
+
+def batch_size(function: str, value: Any) -> Any:
+    """How many images: an integer, or the symbolic size of an axis that is being exported."""
+    if export.is_symbolic_dim(value):
+        return value
+    return checks.integer(function, "batch_size", value, minimum=0)
 
 
 def check_count(function: str, argument: str, batch: Any, geometry: Geometry) -> None:

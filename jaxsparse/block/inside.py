@@ -1,12 +1,14 @@
 """Which pixels of the blocks are pixels of the image."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxsparse._core import checks, explicit_axes
-from jaxsparse._core.checks import expected
+from jaxsparse._core.checks import LARGEST, expected
+from jaxsparse.block import _arguments
 from jaxsparse.block._rows import rows_in_use
 from jaxsparse.block.geometry import Geometry
 from jaxsparse.block.indices import BlockIndices, check_blocks
@@ -22,7 +24,7 @@ def inside(blocks: BlockIndices, level: int = 0, *, batch_size: int) -> jax.Arra
       blocks: :class:`BlockIndices`.
       level: of ``blocks.geometry.levels``: 0 is the window, -1 the tile, in between are the inputs of the further
         convolutions.
-      batch_size: images.
+      batch_size: images; ``x.shape[0]`` will do, a symbolic one too.
 
     Returns:
       bool ``[M, *size]`` of the boxes of that level.
@@ -43,7 +45,7 @@ def inside(blocks: BlockIndices, level: int = 0, *, batch_size: int) -> jax.Arra
       [[1, 1, 1], [1, 1, 0]]
     """
     check_blocks("inside", "blocks", blocks)
-    batch_size = checks.integer("inside", "batch_size", batch_size, minimum=0)
+    batch_size = _arguments.batch_size("inside", batch_size)
     levels = len(blocks.geometry.levels)
     level = checks.integer("inside", "level", level, minimum=-levels)
     if level >= levels:
@@ -54,10 +56,13 @@ def inside(blocks: BlockIndices, level: int = 0, *, batch_size: int) -> jax.Arra
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), inline=True)
-def _inside(geometry: Geometry, level: int, batch_size: int, indices: jax.Array) -> jax.Array:
+def _inside(geometry: Geometry, level: int, batch_size: Any, indices: jax.Array) -> jax.Array:
     out = rows_in_use(indices, geometry, batch_size)
     for axis, (n, size, stride, offset) in enumerate(zip(*geometry.levels[level], strict=True)):
-        pixel = (offset + stride * indices[:, 1 + axis])[:, None] + jnp.arange(size)[None]
-        here = (pixel >= 0) & (pixel < n)
-        out = out[..., None] & here.reshape(len(indices), *(1,) * axis, size)
+        # Far outside the image numbers wrap around: only boxes from `low` to `high` touch it.
+        low, high = max(-((offset + size - 1) // stride), 0), (n - 1 - offset) // stride
+        at = indices[:, 1 + axis, None]
+        pixel = offset + stride * at + jnp.arange(size)[None]
+        here = (at >= low) & (at <= min(high, LARGEST)) & (pixel >= 0) & (pixel < n)
+        out = out[..., None] & here.reshape(indices.shape[0], *(1,) * axis, size)
     return out

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxsparse import block
-from jaxsparse.block import BlockIndices
+from jaxsparse.block import BlockIndices, Geometry
 from tests import oracle_block as oracle
 from tests.block.common import GRIDS, chain, listed, some_rows
 
@@ -88,6 +88,13 @@ def test_inside(rng, name):
                 wanted[(i, *pixel)] = True
         found = block.inside(blocks, level, batch_size=BATCH)
         np.testing.assert_array_equal(found, wanted, strict=True)
+
+
+def test_blocks_beyond_int32_are_not_inside():
+    """Box 4 starts at 2^32, which is 0 again in int32."""
+    g = Geometry.regular((5,), 2, stride=2**30, grid=8)
+    blocks = listed(g, np.array([[0, 0], [0, 4]], np.int32), 1)
+    assert block.inside(blocks, batch_size=1).tolist() == [[True, True], [False, False]]
 
 
 @pytest.mark.core

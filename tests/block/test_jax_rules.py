@@ -202,7 +202,8 @@ def test_export_of_a_symbolic_batch(capacity):
 
     def run(x, mask):
         blocks = block.reduce_mask(mask, G, capacity=capacity)
-        return block.conv(x, kernel, blocks=blocks), blocks.count
+        inside = block.inside(blocks, batch_size=x.shape[0])
+        return block.conv(x, kernel, blocks=blocks), blocks.count, jnp.sum(inside)
 
     shapes = (
         jax.ShapeDtypeStruct((batch, *G.spatial_shape, 3), jnp.float32),
