@@ -74,26 +74,39 @@ def real(function: str, argument: str, value: Any, wording: str = "a number") ->
 
 
 def number(
-    function: str, argument: str, value: Any, *, low: float = -math.inf, high: float = math.inf
+    function: str,
+    argument: str,
+    value: Any,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    finite: bool = True,
 ) -> float:
-    """A finite number from ``low`` to ``high`` that is known at trace time."""
+    """A number from ``low`` to ``high`` that is known at trace time; not NaN, and finite unless told otherwise."""
     found = real(function, argument, value, "a number, known at trace time")
-    if not (math.isfinite(found) and low <= found <= high):
+    if not (low <= found <= high and (math.isfinite(found) or not finite)):
         limits = (f"at least {low:g}", low), (f"at most {high:g}", high)
-        wording = " and ".join(["finite", *(text for text, v in limits if math.isfinite(v))])
+        kinds = ["finite" if finite else "a number"]
+        wording = " and ".join([*kinds, *(text for text, v in limits if math.isfinite(v))])
         raise ValueError(expected(function, argument, wording, found))
     return found
 
 
 def traceable_number(
-    function: str, argument: str, value: Any, *, low: float = -math.inf, high: float = math.inf
+    function: str,
+    argument: str,
+    value: Any,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    finite: bool = True,
 ) -> Any:
     """As :func:`number`, or a scalar JAX array, which is handed back: of a traced one only shape and dtype are known."""
     if not isinstance(value, jax.Array):
-        return number(function, argument, value, low=low, high=high)
+        return number(function, argument, value, low=low, high=high, finite=finite)
     _real_scalar(function, argument, value, jnp.floating, jnp.integer)
     if not isinstance(value, jax.core.Tracer):
-        number(function, argument, value.item(), low=low, high=high)
+        number(function, argument, value.item(), low=low, high=high, finite=finite)
     return value
 
 

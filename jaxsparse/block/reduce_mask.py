@@ -89,13 +89,7 @@ def reduce_mask(
 
 
 def _threshold(value: Any, dtype: Any) -> jax.Array:
-    traceable = isinstance(value, jax.Array)
-    if traceable:
-        checks.traceable_number("reduce_mask", "threshold", value)
-    else:
-        value = checks.real("reduce_mask", "threshold", value)
-        if value != value:
-            raise ValueError(expected("reduce_mask", "threshold", "a number", value))
+    value = checks.traceable_number("reduce_mask", "threshold", value, finite=False)
     return jnp.asarray(value).astype(wide_dtype(dtype))
 
 

@@ -104,7 +104,7 @@ def test_nan_is_active_and_ranks_above_all(mode):
 def test_thresholds_below_everything():
     g = Geometry.regular((4, 5), 3, offset=(-3, 0), grid=(3, 2))  # the first row is outside
     mask = np.zeros((1, 4, 5), F32)
-    for threshold in (-1.0, -np.inf):
+    for threshold in (-1.0, -np.inf, jnp.float32(-np.inf)):
         for mode in ("max", "mean"):
             blocks = assert_like_oracle(mask, g, threshold=threshold, mode=mode)
             assert int(blocks.count) == 4
