@@ -38,7 +38,8 @@ def config_for(devices, **train):
     # With all that follows from a batch: densities, masks, dropout.
     return small_config(
         model=MODEL,
-        optimizer={"learning_rate": 0.005},
+        # A rate at which rounding is not blown up within a hundred updates.
+        optimizer={"learning_rate": 0.002},
         train={**TRAIN, "devices": devices, **train},
         # Warned at 50, removed at 100: which weights are below the threshold turns on rounding, too.
         pruning={"threshold": 0.02, "every": 50},
