@@ -5,13 +5,13 @@ import importlib.metadata
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from jaxsparse import block, direct
+from jaxsparse import block, direct, voxel
 from jaxsparse._core.export import export_checks
 
 if TYPE_CHECKING:
     from jaxsparse import data, models, nn, optim
 
-__all__ = ["block", "data", "direct", "export_checks", "models", "nn", "optim"]
+__all__ = ["block", "data", "direct", "export_checks", "models", "nn", "optim", "voxel"]
 
 try:
     __version__ = importlib.metadata.version("jaxsparse")

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from jaxsparse._core import checks, explicit_axes
 from jaxsparse._core.checks import LARGEST, expected
+from jaxsparse._core.rows import in_use as rows_in_use
 from jaxsparse.block import _arguments
-from jaxsparse.block._rows import rows_in_use
 from jaxsparse.block.geometry import Geometry
 from jaxsparse.block.indices import BlockIndices, check_blocks
 
@@ -57,7 +57,7 @@ def inside(blocks: BlockIndices, level: int = 0, *, batch_size: int) -> jax.Arra
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), inline=True)
 def _inside(geometry: Geometry, level: int, batch_size: Any, indices: jax.Array) -> jax.Array:
-    out = rows_in_use(indices, geometry, batch_size)
+    out = rows_in_use(indices, (batch_size, *geometry.grid))
     for axis, (n, size, stride, offset) in enumerate(zip(*geometry.levels[level], strict=True)):
         # Far outside the image numbers wrap around: only boxes from `low` to `high` touch it.
         low, high = max(-((offset + size - 1) // stride), 0), (n - 1 - offset) // stride

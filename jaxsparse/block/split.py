@@ -4,12 +4,11 @@ import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jaxsparse._core import capacity as capacities
 from jaxsparse._core import checks, explicit_axes
+from jaxsparse._core import rows as rows_of
 from jaxsparse._core.checks import expected
-from jaxsparse.block._rows import rows_in_use
 from jaxsparse.block.geometry import Geometry
 from jaxsparse.block.indices import BlockIndices, check_blocks
 
@@ -62,15 +61,5 @@ def split(
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), inline=True)
 def _split(geometry: Geometry, parts: int, batch_size: int, capacity: int, indices: jax.Array):
-    rows, each = indices.shape[0], batch_size // parts
-    used = rows_in_use(indices, geometry, batch_size)
-    batch = jnp.where(used, indices[:, 0], batch_size)
-    edges = jnp.arange(parts + 1, dtype=jnp.int32) * each
-    first = jnp.sum(batch[None] < edges[:, None], axis=1, dtype=jnp.int32)
-    count = first[1:] - first[:-1]
-    place = jnp.arange(capacity, dtype=jnp.int32)[None]
-    source = jnp.minimum(first[:-1, None] + place, rows - 1)
-    mine = (place < count[:, None])[..., None]
-    local = jnp.zeros((1, indices.shape[1]), jnp.int32).at[0, 0].set(1)
-    here = indices[source] - edges[:-1, None, None] * local[None]
-    return jnp.where(mine, here, each * local[None]), count
+    shared = rows_of.parts_of(indices, (batch_size, *geometry.grid), parts, capacity)
+    return shared.rows, shared.count

@@ -12,7 +12,8 @@ import numpy as np
 
 from jaxsparse._core import capacity as capacities
 from jaxsparse._core import checks, entries, explicit_axes, windows
-from jaxsparse._core.checks import LARGEST, concrete, expected
+from jaxsparse._core import rows as rows_of
+from jaxsparse._core.checks import concrete, expected
 from jaxsparse.direct import convert
 from jaxsparse.direct._rows import DUPLICATES, Rows, locate, pack
 
@@ -39,10 +40,7 @@ def from_coords(
     name = "from_coords"
     shape = windows.spatial_shape(name, spatial_shape)
     batch_size = checks.integer(name, "batch_size", batch_size, minimum=1)
-    given, coords = coords, _coords(coords)
-    wording = f"of shape [N, {1 + len(shape)}]: batch element and {len(shape)} coordinates"
-    if coords.ndim != 2 or coords.shape[1] != 1 + len(shape):
-        raise ValueError(expected(name, "coords", wording, f"shape {coords.shape}"))
+    given, coords = coords, rows_of.coords_argument(name, coords, len(shape))
     rows = coords.shape[0]
     values = checks.float_array(name, "values", values)
     if values.ndim not in (1, 2) or values.shape[0] != rows or 0 in values.shape[1:]:
@@ -51,9 +49,12 @@ def from_coords(
     values = values[:, None] if values.ndim == 1 else values
     coords, values = explicit_axes.replicate(coords, values)
     group, key, live, outside = locate(
-        coords, _count(count, rows), batch_size=batch_size, spatial_shape=shape
+        coords,
+        rows_of.count_argument(name, count, rows),
+        batch_size=batch_size,
+        spatial_shape=shape,
     )
-    _check_inside(given, outside, (batch_size, *shape))
+    rows_of.check_inside(name, given, outside, (batch_size, *shape))
     rows = Rows(group, key, live, values)
     keys, values, nnz = _pack(
         name, "coords", rows, batch_size, shape, capacity, density, select, duplicates
@@ -113,36 +114,6 @@ def _pack(name, argument, rows, groups, shape, capacity, density, select, duplic
 
 def _rule(name: str, select: Any) -> str:
     return "magnitude" if select is None else checks.one_of(name, "select", select, entries.SELECT)
-
-
-def _coords(coords: Any) -> jax.Array:
-    coords = checks.host_integers("from_coords", "coords", coords)
-    if coords.dtype.itemsize > 4:  # nothing may wrap around into the volume
-        coords = coords.clip(
-            0 if jnp.issubdtype(coords.dtype, jnp.unsignedinteger) else -1, LARGEST
-        )
-    return jnp.asarray(coords).astype(jnp.int32)
-
-
-def _count(count: Any, rows: int) -> jax.Array:
-    if count is None:
-        return jnp.int32(rows)
-    count = checks.host_integers("from_coords", "count", count, "an integer scalar")
-    if count.ndim != 0:
-        what = f"shape {count.shape}"
-        raise TypeError(expected("from_coords", "count", "an integer scalar", what))
-    if not isinstance(count, jax.Array):
-        return jnp.int32(min(max(int(count), 0), rows))
-    return jnp.clip(count, 0, rows).astype(jnp.int32)
-
-
-def _check_inside(coords: Any, outside: jax.Array, limits: tuple[int, ...]) -> None:
-    where = concrete(outside)
-    if where is not None and where.any():
-        row = int(np.flatnonzero(where)[0])
-        wording = f"inside (batch_size, *spatial_shape) = {limits}"
-        what = f"{np.asarray(coords)[row].tolist()} in row {row}"
-        raise ValueError(expected("from_coords", "coords", wording, what))
 
 
 def _check_fit(name: str, select: Any, nnz: jax.Array, capacity: int) -> None:

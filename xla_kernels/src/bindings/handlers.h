@@ -35,7 +35,15 @@
   X("jaxsparse_block_gather", JaxsparseBlockGather)          \
   X("jaxsparse_block_scatter", JaxsparseBlockScatter)        \
   X("jaxsparse_block_scatter_add", JaxsparseBlockScatterAdd) \
-  X("jaxsparse_block_erase", JaxsparseBlockErase)
+  X("jaxsparse_block_erase", JaxsparseBlockErase)            \
+  X("jaxsparse_voxel_sort_rows", JaxsparseVoxelSortRows)     \
+  X("jaxsparse_voxel_sites", JaxsparseVoxelSites)            \
+  X("jaxsparse_voxel_kernel_map", JaxsparseVoxelKernelMap)   \
+  X("jaxsparse_voxel_merge_rows", JaxsparseVoxelMergeRows)   \
+  X("jaxsparse_voxel_spread_rows", JaxsparseVoxelSpreadRows) \
+  X("jaxsparse_voxel_max_rows", JaxsparseVoxelMaxRows)       \
+  X("jaxsparse_voxel_pick_rows", JaxsparseVoxelPickRows)     \
+  X("jaxsparse_voxel_place_rows", JaxsparseVoxelPlaceRows)
 
 #define JAXSPARSE_ALL_HANDLERS(X) \
   JAXSPARSE_HANDLERS(X)           \
