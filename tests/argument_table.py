@@ -50,6 +50,7 @@ from tests.argument_rows import (
     value_error,
     x,
 )
+from tests.argument_voxel_kit import VOXEL_KIT
 
 PAGE = """# Arguments: what is refused, and what odd values mean
 
@@ -312,7 +313,7 @@ TO_BCOO = section("SparseTensor.to_bcoo", method("to_bcoo"), {}, *BAD_SELF)
 
 TABLE: list[Row] = [
     *CONV, *CONV_WORKSPACE, *MAX_POOL, *RELU, *KIT, *FROM_DENSE, *FROM_COORDS, *FROM_BCOO, *FROM_ENTRIES, *VALIDATE, *TO_DENSE,
-    *TO_BCOO, *LAYERS, *KIT_LAYERS, *OPTIM, *BLOCK, *BLOCK_LAYERS, *DATA,
+    *TO_BCOO, *LAYERS, *KIT_LAYERS, *OPTIM, *BLOCK, *BLOCK_LAYERS, *VOXEL_KIT, *DATA,
 ]  # fmt: skip
 
 

@@ -43,7 +43,12 @@
   X("jaxsparse_voxel_spread_rows", JaxsparseVoxelSpreadRows) \
   X("jaxsparse_voxel_max_rows", JaxsparseVoxelMaxRows)       \
   X("jaxsparse_voxel_pick_rows", JaxsparseVoxelPickRows)     \
-  X("jaxsparse_voxel_place_rows", JaxsparseVoxelPlaceRows)
+  X("jaxsparse_voxel_place_rows", JaxsparseVoxelPlaceRows)   \
+  X("jaxsparse_voxel_pool_max", JaxsparseVoxelPoolMax)       \
+  X("jaxsparse_voxel_pool_put", JaxsparseVoxelPoolPut)       \
+  X("jaxsparse_voxel_pool_sum", JaxsparseVoxelPoolSum)       \
+  X("jaxsparse_voxel_segment_sum", JaxsparseVoxelSegmentSum) \
+  X("jaxsparse_voxel_segment_max", JaxsparseVoxelSegmentMax)
 
 #define JAXSPARSE_ALL_HANDLERS(X) \
   JAXSPARSE_HANDLERS(X)           \
