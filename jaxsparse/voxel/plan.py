@@ -111,7 +111,8 @@ class _Planner:
 
     def _onwards(self, name: str, relation: Relation, capacity: Any) -> KernelMap:
         """The map to a level of its own."""
-        capacity = capacity and checks.integer("plan", f"{name}.capacity", capacity, minimum=1)
+        if capacity is not None:
+            capacity = checks.integer("plan", f"{name}.capacity", capacity, minimum=1)
         key = ("onwards", self.here.number, capacity, relation)
         if key not in self.maps:
             sites = _sites.reached("plan", self.here.sites, relation, capacity)

@@ -71,6 +71,7 @@ struct LookUp {
   // hit(j, t, n): row j of the piece meets site n, or -1 for none, at ascending tap t. Every j and t gets one.
   template <class Hit>
   void run(const Piece& piece, Hit&& hit) const {
+    if (piece.rows == 0) return;
     const int64_t taps = r.taps(), group_size = group();
     int64_t tap[kMaxDims] = {};
     for (int64_t t = 0; t < taps; t += group_size) {
