@@ -1,4 +1,4 @@
-"""The command line: ``python -m experiments.gpu_check build|test|sanitize|bench-direct|all``."""
+"""The command line: ``python -m experiments.gpu_check build|test|sanitize|bench-direct|bench-block|all``."""
 
 import argparse
 import dataclasses
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from experiments.gpu_check import bench, bench_direct, build, report, sanitize, suite
+from experiments.gpu_check import bench, bench_block, bench_direct, build, report, sanitize, suite
 from experiments.gpu_check.child import Command
 from experiments.gpu_check.options import Options
 from experiments.gpu_check.results import FOLDER, NAME, ROOT, Results, folder, stage_key
@@ -50,9 +50,14 @@ def _sanitize(options: Options) -> Iterator[Command]:
     yield from sanitize.recordings(options).values()
 
 
-def _bench(options: Options) -> Iterator[Command]:
-    stage = Stage("bench-direct", options, Results(), folder() / "bench-direct.log")
-    yield from (bench.command(job, stage) for job in bench_direct.plan(options))
+def _bench(
+    name: str, plan: Callable[[Options], list[bench.Job]]
+) -> Callable[[Options], Iterator[Command]]:
+    def commands(options: Options) -> Iterator[Command]:
+        stage = Stage(name, options, Results(), folder() / f"{name}.log")
+        yield from (bench.command(job, stage) for job in plan(options))
+
+    return commands
 
 
 STAGES = {
@@ -64,7 +69,14 @@ STAGES = {
     "bench-direct": Kind(
         "the benchmarks of jaxsparse.direct",
         bench_direct.run,
-        _bench,
+        _bench("bench-direct", bench_direct.plan),
+        partial=True,
+        seconds=450,
+    ),
+    "bench-block": Kind(
+        "the benchmarks of jaxsparse.block",
+        bench_block.run,
+        _bench("bench-block", bench_block.plan),
         partial=True,
         seconds=450,
     ),
@@ -173,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--only", nargs="+", default=(), metavar="NAME",
-        help="bench-direct: jobs whose name begins so, as headline step-256; test: paths",
+        help="benchmarks: jobs whose name begins so, as headline step-256 unit-400; test: paths",
     )  # fmt: skip
     return parser
 

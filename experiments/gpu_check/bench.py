@@ -12,7 +12,7 @@ from typing import Any
 from experiments.gpu_check import environment
 from experiments.gpu_check.child import Command
 from experiments.gpu_check.job import NO_MEMORY
-from experiments.gpu_check.results import ROOT
+from experiments.gpu_check.results import ROOT, named
 from experiments.gpu_check.running import Stage, Verdict
 
 CACHE = ROOT / "build/gpu-check-cache"
@@ -28,7 +28,7 @@ class Job:
 
     Attributes:
       name: of the function in job.py.
-      arguments: its arguments, JSON-like.
+      arguments: its arguments, JSON-like. A ``bandwidth`` of None becomes the copy bandwidth that was measured.
       seconds: bound on its time.
       label: its name on the command line: what to give to ``--only``.
       rows: the names of its rows; a job whose rows are known is not begun. Of many, the last may stand for all.
@@ -72,6 +72,15 @@ class Bench:
         if stage.deadline.left() < LEAST:
             self._leave(job)
             return "left"
+        if "bandwidth" in job.arguments:
+            machine = named(
+                stage.results.rows, row="copy bandwidth", platform=stage.options.platform
+            )
+            if not machine:
+                self.left[job.label] = "no copy bandwidth is known, so no floor"
+                return "left"
+            arguments = job.arguments | {"bandwidth": machine[0]["bytes_per_s"]}
+            job = dataclasses.replace(job, arguments=arguments)
         outcome = stage.run(command(job, stage), job.seconds)
         if outcome.status == NO_MEMORY:
             stage.say(f"{job.label}: the GPU's memory does not suffice")

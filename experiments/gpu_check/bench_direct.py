@@ -37,17 +37,6 @@ def run(stage: Stage) -> Verdict:
 
 def _do(bench: Bench, jobs: Iterable[Job]) -> None:
     for job in jobs:
-        if job.name == "kernels" and bench.asked(job):
-            rows = named(
-                bench.stage.results.rows,
-                row="copy bandwidth",
-                platform=bench.stage.options.platform,
-            )
-            if not rows:
-                bench.left[job.label] = "no copy bandwidth is known, so no floor"
-                continue
-            arguments = job.arguments | {"bandwidth": rows[0]["bytes_per_s"]}
-            job = dataclasses.replace(job, arguments=arguments)
         bench.do(job)
 
 

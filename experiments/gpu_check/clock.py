@@ -31,12 +31,24 @@ from experiments.benchmark.timing import Timing
 from experiments.gpu_check import profile
 
 
+@dataclasses.dataclass(frozen=True)
+class Chained:
+    """A function ``(*arguments, a former result) -> result``, which may write the result into the former one's memory."""
+
+    function: Callable[..., Any]
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.function(*arguments)
+
+
 def repeated(function: Callable[..., Any], count: int) -> Callable[[Any, Any], tuple[Any, Any]]:
     """``(arguments, a former result) -> (arguments, result)``: calls ``function`` ``count`` times."""
 
     def run(arguments: tuple[Any, ...], result: Any) -> tuple[Any, Any]:
         def body(_: Any, carry: Any) -> Any:
-            arguments, _ = lax.optimization_barrier(carry)
+            arguments, former = lax.optimization_barrier(carry)
+            if isinstance(function, Chained):
+                return arguments, function(*arguments, former)
             return arguments, function(*arguments)
 
         return lax.fori_loop(0, count, body, (arguments, result))
@@ -45,11 +57,18 @@ def repeated(function: Callable[..., Any], count: int) -> Callable[[Any, Any], t
 
 
 class Arguments:
-    """What loops are called with. A call gives the arrays away and gets them back; whoever made them must not use them."""
+    """What loops are called with. A call gives the arrays away and gets them back; whoever made them must not use them.
 
-    def __init__(self, *values: Any):
+    ``former``: for functions that are `Chained`, the result to begin with.
+    """
+
+    def __init__(self, *values: Any, former: Any = None):
         self.values = values
-        self._result: Any = None
+        self._result: Any = former
+
+    def all_of(self, function: Callable[..., Any]) -> tuple[Any, ...]:
+        """What the function takes."""
+        return (*self.values, self._result) if isinstance(function, Chained) else self.values
 
     def result(self, shapes: Any) -> Any:
         """What loops write their result to: the last one, or zeros. Loops of the same shapes share it, too."""
@@ -85,8 +104,12 @@ class Loop:
     def __init__(self, function: Callable[..., Any], arguments: Arguments, count: int):
         self.count = count
         self._arguments = arguments
-        self._shapes = jax.eval_shape(function, *arguments.values)
+        self._shapes = jax.eval_shape(function, *arguments.all_of(function))
         self._compiled = _compiled(function, arguments.values, self._shapes, count)
+
+    def text(self) -> str:
+        """The compiled program."""
+        return self._compiled.as_text() or ""
 
     def __call__(self) -> Any:
         """Runs it and waits."""

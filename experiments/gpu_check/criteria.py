@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from experiments.benchmark.criteria import Verdict
+from experiments.gpu_check import block_works
 from experiments.gpu_check.results import Results, Row, named
 
 NOT_MEASURED = "not measured"
@@ -11,7 +12,11 @@ CHUNK_LAUNCHES = 8
 
 
 def judge(results: Results) -> list[Verdict]:
-    """Every criterion, in order. Ratios are to the fastest dense convolution of both layouts, with TF32 and without."""
+    """Every criterion, in order.
+
+    Ratios of jaxsparse.direct are to the fastest dense convolution of both layouts, with TF32 and without; those of
+    jaxsparse.block to the dense layer of the same precision, with TF32 and without, and the lower one counts.
+    """
     rows = [row for row in results.of("convolution") if row["ratio"] is not None]
     head = named(
         rows, resolution=256, in_channels=1, out_channels=8, batch=1, passes="forward",
@@ -32,6 +37,7 @@ def judge(results: Results) -> list[Verdict]:
         _launches(results.of("launches")),
         _one_chunk(results.of("launches")),
         _memory(results.of("table 1")),
+        *_block(results.of("block")),
     ]  # fmt: skip
 
 
@@ -113,3 +119,22 @@ def _memory(rows: list[Row]) -> Verdict:
     share = found[0]["of_promised"]
     peak = f"{found[0]['peak'] / 2**30:.2f} GiB"
     return Verdict(text, f"{share:.3f} times, {peak}", share <= 1.1)
+
+
+def _block(rows: list[Row]) -> list[Verdict]:
+    """SBNet's Tables 1 and 2: as fast as the paper, beside today's dense convolutions."""
+    verdicts = []
+    for layer in block_works.tables():
+        what = "residual units" if layer.kind == "unit" else "3 x 3 convolution"
+        text = (
+            f"block-sparse {what}, {layer.shape[0]}x{layer.shape[1]}x{layer.channels}, sparsity .9, mask reduction "
+            f"included: at least {layer.paper:g} times faster than dense (the paper's number)"
+        )
+        names = {layer.row(0.9, precision) for precision in block_works.PRECISIONS}
+        found = {row["precision"]: row["ratio"] for row in rows if row["row"] in names}
+        if len(found) < len(names):
+            verdicts.append(Verdict(text, NOT_MEASURED, None))
+            continue
+        measured = ", ".join(f"{found[p]:.2f} in {p}" for p in block_works.PRECISIONS)
+        verdicts.append(Verdict(text, measured, min(found.values()) >= (layer.paper or 0)))
+    return verdicts

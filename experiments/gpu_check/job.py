@@ -12,7 +12,7 @@ from typing import Any
 
 from experiments.gpu_check import works
 from experiments.gpu_check.child import emit
-from experiments.gpu_check.results import Results, Row
+from experiments.gpu_check.results import Results, Row, named
 
 NO_MEMORY = 75
 """The exit status of a job that the GPU's memory does not suffice for."""
@@ -119,9 +119,79 @@ def step(
         yield training_step.measure(resolution, batch, sparse=sparse, quick=quick)
 
 
+def block(
+    part: str, known_in: dict[str, str] | None = None, until: float = math.inf
+) -> Iterator[Row]:
+    """Layers of block-sparse convolution, see block_works.py.
+
+    Args:
+      part: its name.
+      known_in: as in `conv`; the tiles that were chosen before are taken from there, too.
+      until: seconds since the epoch; no layer is begun that would not be through by then, as the ones before tell.
+    """
+    import dataclasses
+    import itertools
+
+    from experiments.gpu_check import block_layers, block_works, clock
+
+    known: list[Row] = []
+    if known_in:
+        results = Results(Path(known_in["path"]))
+        names = results.known(**{key: x for key, x in known_in.items() if key != "path"})
+        found = named(results.of("block"), platform=known_in["platform"])
+        known = [row for row in found if row["row"] in names]
+    failures: list[str] = []
+    longest = 0.0
+    for layer, precision in itertools.product(block_works.PARTS[part](), block_works.PRECISIONS):
+        rows = {row["row"] for row in known}
+        missing = tuple(s for s in layer.sparsities if layer.row(s, precision) not in rows)
+        if not missing:
+            continue
+        begin = time.time()
+        if begin + longest > until:
+            print(f"no time is left for {layer} {precision}")
+            continue
+        same = named(
+            known,
+            kind=layer.kind,
+            shape=list(layer.shape),
+            channels=layer.channels,
+            precision=precision,
+        )
+        tile = same[0]["tile"] if same else None
+        wanted = dataclasses.replace(layer, sparsities=missing)
+        try:
+            for row in block_layers.measure(wanted, precision, tile):
+                known.append(row)
+                yield row
+        except Exception as error:  # the others still have their turn
+            failures.append(f"{layer} {precision}: {type(error).__name__}: {error}")
+        clock.forget()
+        longest = max(0.6 * longest, time.time() - begin)
+    if failures:
+        raise RuntimeError("\n".join(failures))
+
+
+def block_kernels(size: Sequence[int], bandwidth: float) -> Iterator[Row]:
+    """Every kernel of jaxsparse.block alone."""
+    from experiments.gpu_check import block_kernels
+
+    yield from block_kernels.measure(tuple(size), bandwidth)
+
+
+def block_launches(size: Sequence[int]) -> Iterator[Row]:
+    """What each of them starts."""
+    from experiments.gpu_check import block_kernels
+
+    yield from block_kernels.launches(tuple(size))
+
+
 JOBS: dict[str, Callable[..., Iterator[Row]]] = {
-    function.__name__: function for function in (machine, conv, kernels, launches, memory, step)
-}
+    function.__name__: function
+    for function in (
+        machine, conv, kernels, launches, memory, step, block, block_kernels, block_launches,
+    )
+}  # fmt: skip
 
 
 def rows(name: str, **arguments: Any) -> Iterator[Row]:

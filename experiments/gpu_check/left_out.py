@@ -14,6 +14,8 @@ _THREADS = "compares threads and instruction sets of the CPU"
 _CPU_SIZES = "about the sizes of the CPU's workspaces"
 
 PATTERNS = {
+    "tests/block/test_sharding.py::*": _DEVICES,
+    "tests/nn/test_block_batch_norm.py::test_statistics_of_all_devices*": _DEVICES,
     "tests/direct/test_sharding.py::*": _DEVICES,
     "tests/direct/test_batch_norm.py::test_a_batch_over_devices_*": _DEVICES,
     "tests/direct/test_batch_norm.py::test_axis_name_inside_shard_map*": _DEVICES,

@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments.gpu_check.child import emit
 from experiments.gpu_check.inputs import batch_input, kernel_values
-from jaxsparse import direct
+from jaxsparse import block, direct
 
 ROUNDS = 6
 TRACE = "JAX_GPU_CHECK_TRACE"
@@ -35,7 +35,19 @@ def network(values, kernel, bias, x):
     (loss, y), gradients = jax.value_and_grad(chain, argnums=(0, 1, 2), has_aux=True)(
         values, kernel, bias
     )
-    return loss, y, gradients
+    return loss, y, gradients, jax.value_and_grad(blocks)(values)
+
+
+def blocks(values):
+    """The kernels of jaxsparse.block. No convolution between them: XLA may choose another algorithm in each process."""
+    image = values.reshape(2, 16, 16, 4)
+    chain = block.geometry((16, 16), 6, kernel_sizes=3)
+    found = block.reduce_mask(image[..., 0], chain, threshold=0.5, mode="mean", capacity=20)
+    y = jnp.tanh(block.gather(image, found))
+    first = block.gather(image, found, channels_first=True)
+    out = block.scatter_add(y[:, 1:-1, 1:-1], found, image)
+    out = block.scatter(first[:, :, 1:-1, 1:-1] ** 2, found, out, channels_first=True)
+    return (out**2).sum()
 
 
 def main() -> None:

@@ -1,9 +1,10 @@
 """``docs/benchmarks/gpu.md``, generated from the result file. Without results of a GPU it has no figure."""
 
 from pathlib import Path
-from typing import Any
 
+from experiments.gpu_check import block_report
 from experiments.gpu_check.criteria import judge
+from experiments.gpu_check.markdown import cell, number, table
 from experiments.gpu_check.results import Results, Row, named
 
 PAGE = "docs/benchmarks/gpu.md"
@@ -50,7 +51,8 @@ def page(results: Results) -> str:
         _machine(results),
         _stages(results),
         "## What was asked\n\nRatios are to the fastest of cuDNN's convolutions through XLA: NDHWC and NCDHW, with "
-        f"TF32 and without.\n\n{_criteria(results)}",
+        "TF32 and without; for block-sparse layers to the dense layer of the same precision, in NHWC.\n\n"
+        f"{_criteria(results)}",
         _convolution("Convolution, 3^3, density 1/r", results.of("convolution")),
         _convolution(
             "The same in a command buffer, which XLA does not do with loops by itself",
@@ -60,6 +62,7 @@ def page(results: Results) -> str:
         _memory(results.of("table 1")),
         _kernels(results),
         _parts(results),
+        *block_report.sections(results),
     ]
     return "\n".join(part.rstrip() + "\n" for part in parts if part)
 
@@ -85,15 +88,15 @@ def _machine(results: Results) -> str:
 
 def _stages(results: Results) -> str:
     lines = [
-        f"| {name} | {stage['verdict']} | {stage['seconds']:.0f} | {_cell(stage['why'])} |"
+        f"| {name} | {stage['verdict']} | {stage['seconds']:.0f} | {cell(stage['why'])} |"
         for name, stage in results.stages.items()
     ]
-    return _table("Stages", ["stage", "verdict", "seconds", ""], lines)
+    return table("Stages", ["stage", "verdict", "seconds", ""], lines)
 
 
 def _criteria(results: Results) -> str:
     lines = [f"| {v.text} | {v.measured} | {_WORD[v.ok]} |" for v in judge(results)]
-    return _table("", ["asked", "measured", "reached"], lines)
+    return table("", ["asked", "measured", "reached"], lines)
 
 
 def _convolution(title: str, rows: list[Row]) -> str:
@@ -106,9 +109,9 @@ def _convolution(title: str, rows: list[Row]) -> str:
     )  # fmt: skip
     lines = [
         f"| {r['passes']} | {r['in_channels']} -> {r['out_channels']} | {r['resolution']} | {r['batch']} | {r['points']} "
-        f"| {r['filter_density']:g} | {r['selection']} | {_number(r['ratio'])} | {_number(r['ratio_to_float32'])} "
-        f"| {_number(r['ratio_on_device'])} "
-        f"| {_number(r['jaxsparse']['median'] * 1e3, 3)} | {r['fastest_dense'] or '-'} "
+        f"| {r['filter_density']:g} | {r['selection']} | {number(r['ratio'])} | {number(r['ratio_to_float32'])} "
+        f"| {number(r['ratio_on_device'])} "
+        f"| {number(r['jaxsparse']['median'] * 1e3, 3)} | {r['fastest_dense'] or '-'} "
         f"| {_dense_time(r)} | {r['bytes_held'] / r['dense_bytes']:.4f} | {r['workspace_bytes'] / 2**20:.1f} |"
         for r in rows
     ]
@@ -117,12 +120,12 @@ def _convolution(title: str, rows: list[Row]) -> str:
         "times dense by the profile", "ms",
         "fastest dense", "dense ms", "bytes held, of dense", "workspace MiB",
     ]  # fmt: skip
-    return _table(title, head, lines)
+    return table(title, head, lines)
 
 
 def _dense_time(row: Row) -> str:
     best = row["fastest_dense"]
-    return _number(row["dense"][best]["median"] * 1e3, 3) if best else "-"
+    return number(row["dense"][best]["median"] * 1e3, 3) if best else "-"
 
 
 def _steps(rows: list[Row]) -> str:
@@ -132,14 +135,14 @@ def _steps(rows: list[Row]) -> str:
         for r in sorted(rows, key=lambda r: (r["resolution"], r["sparse"], r["batch"]))
     ]
     head = ["volume", "", "batch", "ms a step", "ms a sample", "peak MiB", "peak MiB a sample"]
-    return _table("Training step of OctNet3", head, lines)
+    return table("Training step of OctNet3", head, lines)
 
 
 def _memory(rows: list[Row]) -> str:
     lines = [
         f"| {r['resolution']}^3 | {r['paper']['dense'] / 1e9:.4g} | {r['paper']['sparse_64bit'] / 1e9:.3g} "
         f"| {r['held'] / 1e9:.3g} | {_mib(max(r['workspace'].values()))} | {_mib(r['promised'])} | {_mib(r['peak'])} "
-        f"| {_number(r['of_promised'], 3)} | {r['seconds'] * 1e3:.1f} |"
+        f"| {number(r['of_promised'], 3)} | {r['seconds'] * 1e3:.1f} |"
         for r in sorted(rows, key=lambda r: r["resolution"])
     ]
     head = [
@@ -147,7 +150,7 @@ def _memory(rows: list[Row]) -> str:
         "promised in all MiB", "measured peak MiB", "peak / promised", "ms",
     ]  # fmt: skip
     title = "Table 1: a layer of 8 -> 8 channels, batch 32, forward and backward"
-    return _table(title, head, lines)
+    return table(title, head, lines)
 
 
 def _kernels(results: Results) -> str:
@@ -158,7 +161,7 @@ def _kernels(results: Results) -> str:
         f"| {r['kernel']} | {r['resolution']}^3 x {r['batch']} | {r['points']} | {r['timing']['median'] * 1e6:.1f} "
         f"| {r['timing']['best'] * 1e6:.1f} | {r['floor_s'] * 1e6:.1f} | {r['times_the_floor']:.2f} "
         f"| {100 / r['times_the_floor']:.0f} %{' (cache)' if r['cached'] else ''} "
-        f"| {_number(launches.get((r['kernel'], r['resolution'], r['batch'])))} |"
+        f"| {number(launches.get((r['kernel'], r['resolution'], r['batch'])))} |"
         for r in sorted(
             results.of("kernels"), key=lambda r: (r["kernel"], r["resolution"], r["points"])
         )
@@ -170,32 +173,17 @@ def _kernels(results: Results) -> str:
         "Each kernel, 8 channels, and the bytes that must move "
         "(cache: fewer than twice what the second-level cache holds)"
     )
-    return _table(title, head, lines)
+    return table(title, head, lines)
 
 
 def _parts(results: Results) -> str:
     lines = [
-        f"| {r['kernel']} | {r['batch']} | {_cell(name)} | {part['calls']:g} | {part['seconds'] * 1e6:.1f} |"
+        f"| {r['kernel']} | {r['batch']} | {cell(name)} | {part['calls']:g} | {part['seconds'] * 1e6:.1f} |"
         for r in sorted(results.of("launches"), key=lambda r: (r["kernel"], r["batch"]))
         for name, part in sorted(r["parts"].items(), key=lambda item: -item[1]["seconds"])
     ]
     head = ["call", "batch", "what it starts", "times", "us"]
-    return _table("What each call starts, by a profile", head, lines)
-
-
-def _table(title: str, head: list[str], lines: list[str]) -> str:
-    if not lines:
-        return ""
-    top = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    return (f"## {title}\n\n" if title else "") + "\n".join([*top, *lines]) + "\n"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "/").replace("\n", " ")[:400]
-
-
-def _number(value: Any, digits: int = 1) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+    return table("What each call starts, by a profile", head, lines)
 
 
 def _mib(value: float | None) -> str:

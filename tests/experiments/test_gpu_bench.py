@@ -22,6 +22,7 @@ from experiments.gpu_check import (
 )
 from experiments.gpu_check.__main__ import main
 from experiments.gpu_check.bench import Bench, Job
+from experiments.gpu_check.block_kernels import every_block_kernel
 from experiments.gpu_check.child import Outcome
 from experiments.gpu_check.criteria import NOT_MEASURED, judge
 from experiments.gpu_check.inputs import batch_keys
@@ -35,7 +36,9 @@ REHEARSAL = Options(platform="cpu", quick=True)
 
 def test_every_kernel_is_called_and_moves_what_it_reads_and_writes():
     calls = every_kernel(4, 2, 3)
-    names = {f"{xla_kernels.PREFIX}direct_{call.name}" for call in calls}
+    every = [("direct", call) for call in calls]
+    every += [("block", call) for call in every_block_kernel(9, 8, 2, 1, 5)]
+    names = {f"{xla_kernels.PREFIX}{room}_{call.name}" for room, call in every}
     assert names == set(filter(xla_kernels.has_cuda_kernel, xla_kernels.targets()))
     moved = {call.name: call.bytes_moved() for call in calls}
     entries = 2 * 3 * 16
@@ -285,7 +288,7 @@ def conv_row(**values):
 
 def test_judgement(tmp_path):
     results = Results(tmp_path / "check.json")
-    assert [verdict.ok for verdict in judge(results)] == [None] * 10
+    assert [verdict.ok for verdict in judge(results)] == [None] * 18
     step = {"section": "training step", "platform": "cuda", "date": "", "resolution": 256}
     rows = [
         conv_row(),
@@ -300,7 +303,7 @@ def test_judgement(tmp_path):
     for row in rows:
         results.put(row)
     verdicts = judge(results)
-    assert [v.ok for v in verdicts] == [True, False, False, None, True, False, *[None] * 4]
+    assert [v.ok for v in verdicts] == [True, False, False, None, True, False, *[None] * 12]
     assert verdicts[4].measured.startswith("20.0 ") and "1/19.0" in verdicts[5].measured
     parts = {"count": {"calls": 1.0, "seconds": 2e-6}, "emit": {"calls": 3.0, "seconds": 9e-6}}
     results.put({"row": "l", "section": "launches", "platform": "cuda", "date": "", "kernel": "conv",
