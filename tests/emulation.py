@@ -16,7 +16,6 @@ import xla_kernels
 from jaxsparse._core.kernel import Kernel
 
 PREFIX = "jaxsparse_emulated_"
-ROOM = "direct_"  # whose kernels there are
 PATH = os.environ.get("JAXSPARSE_EMULATION", "")
 GPU = os.environ.get("JAXSPARSE_GPU", "") == "1"
 
@@ -26,15 +25,15 @@ class _Target(ctypes.Structure):
 
 
 def _load(path: str) -> tuple[ctypes.CDLL, list[str]]:
-    """The library, and the operations that it has."""
+    """The library, and the operations that it has, with their room: ``"direct_conv"``."""
     library = ctypes.CDLL(path)
     targets = (_Target * 1).in_dll(library, "jaxsparse_targets")
     at = ctypes.cast(targets, ctypes.POINTER(_Target))
     names = []
     while at[len(names)].name:
-        name = at[len(names)].name.decode().removeprefix(xla_kernels.PREFIX + ROOM)
+        name = at[len(names)].name.decode().removeprefix(xla_kernels.PREFIX)
         capsule = jax.ffi.pycapsule(at[len(names)].handler)
-        jax.ffi.register_ffi_target(PREFIX + ROOM + name, capsule, platform="cpu")
+        jax.ffi.register_ffi_target(PREFIX + name, capsule, platform="cpu")
         names.append(name)
     return library, names
 
@@ -42,9 +41,7 @@ def _load(path: str) -> tuple[ctypes.CDLL, list[str]]:
 if GPU:
     if xla_kernels._cuda is None:
         raise RuntimeError(f"JAXSPARSE_GPU=1, but CUDA is {xla_kernels.available()['cuda'].detail}")
-    OPERATIONS = [
-        name.removeprefix(xla_kernels.PREFIX + ROOM) for name in xla_kernels._cuda.targets()
-    ]
+    OPERATIONS = [name.removeprefix(xla_kernels.PREFIX) for name in xla_kernels._cuda.targets()]
 elif PATH:
     LIBRARY, OPERATIONS = _load(PATH)
 

@@ -217,9 +217,9 @@ def cuda_workspace_bytes(op: str, batch: int | None, **sizes: int | Sequence[int
     larger batches are worked off in stretches.
 
     Args:
-      op: the target's name without ``jaxsparse_direct_``.
-      batch: the batch size; None where it is not known yet.
-      **sizes: what the kernel's description in ``jaxsparse.direct`` passes; more than it needs is ignored.
+      op: the target's name without prefix and room.
+      batch: the batch size; None where it is not known yet, or plays no part.
+      **sizes: what the kernel's description passes; more than it needs is ignored.
 
     >>> import xla_kernels
     >>> xla_kernels.cuda_workspace_bytes("relu", 2, channels=3, capacity=100000) > 0

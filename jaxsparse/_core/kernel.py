@@ -95,9 +95,9 @@ class Kernel:
         return xla_kernels.cuda_workspace_bytes(self.name, self._batch_size(operands), **sizes)
 
     def _batch_size(self, operands: Sequence[Any]) -> int | None:
-        """None for a symbolic one."""
+        """None for a symbolic one, and where no operand carries a batch."""
         sizes = (x.shape[0] for x, b in zip(operands, self.operands.values(), strict=True) if b)
-        size = next(sizes)
+        size = next(sizes, None)
         return size if isinstance(size, int) else None
 
     def native(self, static: Hashable, *operands: Array | None) -> tuple[Array, ...]:

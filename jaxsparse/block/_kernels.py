@@ -35,6 +35,11 @@ MODES = ("max", "mean")
 """Their position is the kernel's number for them."""
 
 
+def _same_for_all(static: Any, *operands: Any) -> Attributes:
+    """A CUDA workspace of one size, whatever the operands are."""
+    return {}
+
+
 def _reduced(static: Reduce, mask, threshold) -> Sequence:
     everywhere = mask.shape[0] * static.blocks
     return [
@@ -52,6 +57,7 @@ reduce_mask = Kernel(
     "mask, threshold -> indices, count, number, response",
     results=_reduced,
     attributes=lambda static: static.boxes.attributes(mode=static.mode),
+    cuda_workspace=_same_for_all,
     room="block",
 )
 
@@ -82,6 +88,7 @@ gather = Kernel(
     attributes=lambda static: static.boxes.attributes(
         channels_first=int(static.channels_first), shown=int(static.shown)
     ),
+    cuda_workspace=_same_for_all,
     room="block",
 )
 
@@ -95,6 +102,7 @@ def _onto(name: str) -> Kernel:
             channels_first=int(static.channels_first)
         ),
         in_place={"base": 0},
+        cuda_workspace=_same_for_all,
         room="block",
     )
 
@@ -110,5 +118,6 @@ erase = Kernel(
     results=lambda static, indices, base: [(base.shape, base.dtype)],
     attributes=lambda static: static.boxes.attributes(),
     in_place={"base": 0},
+    cuda_workspace=_same_for_all,
     room="block",
 )

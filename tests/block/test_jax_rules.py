@@ -9,7 +9,9 @@ import pytest
 from jax import export
 
 import jaxsparse
+import xla_kernels
 from jaxsparse import block
+from jaxsparse.block import _kernels
 from tests.block.common import GRIDS, chain, normal
 
 pytestmark = pytest.mark.core
@@ -217,23 +219,34 @@ def test_export_of_a_symbolic_batch(capacity):
             np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["reduce_mask", "gather", "scatter", "scatter_add"])
-def test_a_platform_without_kernels_is_named_at_lowering(name):
+@pytest.fixture
+def traced():
     x, mask, _ = inputs()
-    blocks = block.reduce_mask(mask, GRIDS["2d"], capacity=9)
-    y = block.gather(x, blocks)
-    call = {
-        "reduce_mask": lambda: block.reduce_mask(mask, GRIDS["2d"]),
-        "gather": lambda: block.gather(x, blocks),
-        "scatter": lambda: block.scatter(y, blocks, x),
-        "scatter_add": lambda: block.scatter_add(y, blocks, x),
-    }[name]
-    traced = jax.jit(call).trace()
-    with pytest.raises(NotImplementedError, match=f"no CUDA kernel for jaxsparse_block_{name}"):
-        traced.lower(lowering_platforms=("cuda",))
+
+    def call():
+        blocks = block.reduce_mask(mask, GRIDS["2d"], capacity=9)
+        y = block.gather(x, blocks)
+        return block.scatter(y, blocks, block.scatter_add(y, blocks, x))
+
+    return jax.jit(call)
+
+
+def test_a_platform_without_kernels_is_named_at_lowering(traced, monkeypatch):
     with pytest.raises(NotImplementedError, match="tpu"):
-        traced.lower(lowering_platforms=("tpu",))
-    with pytest.raises(NotImplementedError, match=f"no CUDA kernel for jaxsparse_block_{name}"):
-        export.export(
-            jax.jit(call), platforms=("cpu", "cuda"), disabled_checks=jaxsparse.export_checks()
-        )()
+        traced.trace().lower(lowering_platforms=("tpu",))
+    monkeypatch.setattr(xla_kernels, "has_cuda_kernel", lambda target: "gather" not in target)
+    missing = "no CUDA kernel for jaxsparse_block_gather"
+    with pytest.raises(NotImplementedError, match=missing):
+        export.export(traced, platforms=("cuda",), disabled_checks=jaxsparse.export_checks())()
+
+
+def test_one_program_for_both_platforms(traced):
+    """Exported where there may be no GPU; the workspace is the larger one of the two."""
+    platforms = ("cpu", "cuda")
+    made = export.export(traced, platforms=platforms, disabled_checks=jaxsparse.export_checks())()
+    again = export.deserialize(made.serialize())
+    assert again.platforms == platforms
+    np.testing.assert_array_equal(again.call(), traced())
+    static = _kernels.Move(_kernels.Boxes(GRIDS["2d"].window, GRIDS["2d"].grid), False)
+    size = _kernels.gather.workspace_bytes(static, None, None, platform="cuda")
+    assert size > 0 and f"tensor<{size}xui8>" in made.mlir_module()

@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pytest
 
+from experiments.gpu_check.block_kernels import BlockCall, every_block_kernel
 from experiments.gpu_check.kernel_calls import KernelCall, every_kernel
 from tests import emulation
 from tests.cuda.common import assert_like_cpu, both
@@ -18,7 +19,16 @@ def calls(points: str) -> dict[str, KernelCall]:
 
 
 @pytest.mark.parametrize("points", ["uniform", "surface"])
-@pytest.mark.parametrize("name", sorted(emulation.OPERATIONS))
+def operations(room: str) -> list[str]:
+    return sorted(name.removeprefix(room) for name in emulation.OPERATIONS if name.startswith(room))
+
+
+@functools.cache
+def block_calls() -> list[BlockCall]:
+    return every_block_kernel(*((400, 704, 96, 1, 18) if emulation.GPU else (40, 70, 8, 1, 18)))
+
+
+@pytest.mark.parametrize("name", operations("direct_"))
 def test_kernel(name, points):
     call = calls(points)[name]
     if name != "conv_kernel_grad":
@@ -28,3 +38,17 @@ def test_kernel(name, points):
     scale = np.abs(np.asarray(expected)).max()
     assert scale > 0
     np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-5 * scale)
+
+
+@pytest.mark.parametrize("name", operations("block_"))
+def test_block_kernel(name):
+    """In every mode and layout."""
+    found = [call for call in block_calls() if call.name == name]
+    assert found
+    for call in found:
+        if name != "reduce_mask":
+            assert_like_cpu(call.kernel, call.static, *call.operands)
+            continue
+        got, expected = both(call.kernel, call.static, *call.operands)
+        for ours, theirs in zip(got[:2], expected[:2], strict=True):  # the others are scratch
+            np.testing.assert_array_equal(ours, theirs, strict=True)

@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include "../block/move_cuda.h"
+#include "../block/reduce_mask_cuda.h"
 #include "../cuda/chunks.h"
 #include "../direct/conv_cuda.h"
 #include "../direct/conv_grad_cuda.h"
@@ -144,6 +146,9 @@ int64_t cuda_workspace_bytes(const std::string& op, std::optional<int64_t> batch
   if (op == "max_pool" || op == "avg_pool") return sizes.pooled<PoolCudaScratch>(sizes.pool_geometry());
   if (op == "conv_input_grad") return sizes.convolved<InputGradScratch>();
   if (op == "conv_kernel_grad") return sizes.convolved<KernelGradScratch>(sizes.taps(), sizes["itemsize"]);
+  if (op == "reduce_mask") return block::ReduceScratch<double>(nullptr).bytes;
+  if (op == "gather" || op == "scatter" || op == "scatter_add" || op == "erase")
+    return block::ListScratch(nullptr).bytes;
   throw nb::key_error(op.c_str());
 }
 

@@ -27,19 +27,26 @@ Device device_of(const Stream& stream, Buffer& workspace) {
 
 namespace emulation {
 // Before a handler runs, its results are filled with a pattern, and with them the workspace: no kernel may rely on what
-// memory held.
-inline void poison(ffi::Result<ffi::AnyBuffer>& result) {
-  if (result->size_bytes()) std::memset(result->untyped_data(), 0xab, result->size_bytes());
-}
+// memory held. A result that takes over an operand's memory has that operand in it.
+inline bool is_memory_of(const ffi::AnyBuffer& operand, const void* memory) { return operand.untyped_data() == memory; }
 template <class Other>
-void poison(const Other&) {}
+bool is_memory_of(const Other&, const void*) {
+  return false;
+}
+template <class... Parameters>
+void poison(ffi::Result<ffi::AnyBuffer>& result, const Parameters&... all) {
+  void* memory = result->untyped_data();
+  if (result->size_bytes() && !(is_memory_of(all, memory) || ...)) std::memset(memory, 0xab, result->size_bytes());
+}
+template <class Other, class... Parameters>
+void poison(const Other&, const Parameters&...) {}
 
 template <auto handler>
 struct Poisoned;
 template <class... Parameters, ffi::Error (*handler)(Parameters...)>
 struct Poisoned<handler> {
   static ffi::Error call(Parameters... parameters) {
-    (poison(parameters), ...);
+    (poison(parameters, parameters...), ...);
     return handler(parameters...);
   }
 };

@@ -27,15 +27,15 @@
   X("jaxsparse_direct_max_pool", JaxsparseDirectMaxPool)                       \
   X("jaxsparse_direct_avg_pool", JaxsparseDirectAvgPool)                       \
   X("jaxsparse_direct_window_sum", JaxsparseDirectWindowSum)                   \
-  X("jaxsparse_direct_window_spread", JaxsparseDirectWindowSpread)
+  X("jaxsparse_direct_window_spread", JaxsparseDirectWindowSpread)             \
+  X("jaxsparse_block_reduce_mask", JaxsparseBlockReduceMask)                   \
+  X("jaxsparse_block_gather", JaxsparseBlockGather)                            \
+  X("jaxsparse_block_scatter", JaxsparseBlockScatter)                          \
+  X("jaxsparse_block_scatter_add", JaxsparseBlockScatterAdd)                   \
+  X("jaxsparse_block_erase", JaxsparseBlockErase)
 
 // Those that have no kernel for the GPU.
 #define JAXSPARSE_CPU_ONLY_HANDLERS(X)                       \
-  X("jaxsparse_block_reduce_mask", JaxsparseBlockReduceMask) \
-  X("jaxsparse_block_gather", JaxsparseBlockGather)          \
-  X("jaxsparse_block_scatter", JaxsparseBlockScatter)        \
-  X("jaxsparse_block_scatter_add", JaxsparseBlockScatterAdd) \
-  X("jaxsparse_block_erase", JaxsparseBlockErase)            \
   X("jaxsparse_voxel_sort_rows", JaxsparseVoxelSortRows)     \
   X("jaxsparse_voxel_sites", JaxsparseVoxelSites)            \
   X("jaxsparse_voxel_kernel_map", JaxsparseVoxelKernelMap)   \

@@ -11,11 +11,6 @@
 
 namespace jaxsparse::block {
 
-struct MoveSizes {
-  int64_t batch, channels, capacity;
-  bool channels_first;
-};
-
 // A run of pixels along the last dimension, in an image and in a block. T is any type of the width of an element.
 template <class T>
 struct Run {

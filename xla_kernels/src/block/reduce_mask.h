@@ -10,42 +10,9 @@
 #include "../core/fixed_sum.h"
 #include "../core/parallel.h"
 #include "../core/select.h"
-#include "tiling.h"
+#include "window.h"
 
 namespace jaxsparse::block {
-
-enum class Pooled : int { kMax = 0, kMean = 1 };
-
-// Masks may be bool, a byte each.
-inline float pixel_value(uint8_t x) { return x != 0 ? 1.0f : 0.0f; }
-template <class T>
-Accum<T> pixel_value(T x) {
-  return to_accum(x);
-}
-
-// The pixels of a window that lie in the image: rows of one length.
-template <class T>
-struct Window {
-  const T* image;
-  int64_t shape1, shape2;
-  int64_t from[kMaxDims], count[kMaxDims];
-
-  int64_t pixels() const { return count[0] * count[1] * count[2]; }
-  const T* row(int64_t r) const {
-    return image + ((from[0] + r / count[1]) * shape1 + from[1] + r % count[1]) * shape2 + from[2];
-  }
-};
-
-template <class T>
-Window<T> window_of(const Tiling& t, const T* mask, const Block& b) {
-  Window<T> out{mask + b.batch * t.pixels(), t.axis[1].shape, t.axis[2].shape, {}, {}};
-  for (int i = 0; i < kMaxDims; ++i) {
-    const Axis& a = t.axis[i];
-    out.from[i] = a.start(b.at[i]) + a.begin(b.at[i]);
-    out.count[i] = a.end(b.at[i]) - a.begin(b.at[i]);
-  }
-  return out;
-}
 
 // NaN is the maximum.
 template <class T>

@@ -56,6 +56,12 @@ struct Tiling {
   }
 };
 
+// Images [batch, *shape, channels], and lists [capacity] of blocks [*size, channels] or [channels, *size].
+struct MoveSizes {
+  int64_t batch, channels, capacity;
+  bool channels_first;
+};
+
 // Throws `what` where the product exceeds `most`.
 inline int64_t bounded_product(std::initializer_list<int64_t> sizes, int64_t most, const char* what) {
   int64_t product = 1;

@@ -77,6 +77,17 @@ inline void clear(const Stream& stream, void* data, int64_t bytes) {
 #endif
 }
 
+// Copies bytes, in the order of the stream, unless they are there already.
+inline void copy(const Stream& stream, void* to, const void* from, int64_t bytes) {
+  if (bytes == 0 || to == from) return;
+#if defined(__CUDACC__)
+  check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, stream.handle), "copy");
+#else
+  static_cast<void>(stream);
+  std::memcpy(to, from, static_cast<size_t>(bytes));
+#endif
+}
+
 // Blocks of `each` that hold n.
 JAXSPARSE_ANYWHERE constexpr int64_t blocks_of(int64_t n, int64_t each) { return (n + each - 1) / each; }
 

@@ -39,6 +39,17 @@ __device__ Verdict verdict(const Threshold<A>& t, Rank<A> rank, int passes) {
   return upper > t.prefix ? Verdict::kAbove : upper == t.prefix ? Verdict::kTie : Verdict::kOut;
 }
 
+// Looks for the bin in which the last kept entry lies; the thread that has it calls put(threshold). By all threads of a
+// block; each has a bin, in descending order, and the entries in it.
+template <class A, class Put>
+__device__ void choose_bin(const Threshold<A>& known, int pass, int bin, int32_t count, Put&& put) {
+  const int32_t above = block_scan(count).before;
+  if (above >= known.keep || known.keep - above > count) return;
+  const Rank<A> bits = static_cast<Rank<A>>(bin);
+  // Nothing is known before the first pass; and no shift is as wide as the number.
+  put(Threshold<A>{pass ? static_cast<Rank<A>>(known.prefix << kSelectBits | bits) : bits, known.keep - above, 1});
+}
+
 // One block of kSelectBins threads a list. `found` is the number of candidates; the first pass decides whether to cut.
 template <class A>
 __global__ void choose_kernel(int pass, int32_t capacity, const int32_t* found, const int32_t* histograms,
@@ -46,16 +57,13 @@ __global__ void choose_kernel(int pass, int32_t capacity, const int32_t* found, 
   const int64_t list = blockIdx.x;
   const Threshold<A> known =
       pass ? thresholds[list] : Threshold<A>{0, capacity, static_cast<int32_t>(found[list] > capacity)};
-  const int bin = kSelectBins - 1 - static_cast<int>(threadIdx.x);  // the strongest first
-  const int32_t count = histograms[list * kSelectBins + bin];
-  const int32_t above = block_scan(count).before;
   if (!known.cut) {
     if (threadIdx.x == 0) thresholds[list] = known;
-  } else if (above < known.keep && known.keep - above <= count) {
-    const Rank<A> bits = static_cast<Rank<A>>(bin);
-    // Nothing is known before the first pass; and no shift is as wide as the number.
-    thresholds[list] = {pass ? static_cast<Rank<A>>(known.prefix << kSelectBits | bits) : bits, known.keep - above, 1};
+    return;
   }
+  const int bin = kSelectBins - 1 - static_cast<int>(threadIdx.x);  // the strongest first
+  choose_bin(known, pass, bin, histograms[list * kSelectBins + bin],
+             [&](const Threshold<A>& threshold) { thresholds[list] = threshold; });
 }
 
 template <class A>

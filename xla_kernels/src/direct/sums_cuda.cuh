@@ -1,26 +1,13 @@
 // Sums over the entries of lists, in the order of fixed_sum, for the operations that need them.
 #pragma once
 
+#include "../cuda/fixed_sum.h"
 #include "../cuda/lists.h"
 #include "sums_cuda.h"
 
 namespace jaxsparse {
 
-static_assert(kSumParts == cuda::kListThreads, "a thread has one partial sum");
 static_assert(kSumSegment >= cuda::kWholeList, "a list that is not whole has its unused slots counted");
-
-// The partial sums of the threads, added as segment_sum does; the first thread gets the sum.
-template <class = void>
-__device__ double block_sum_in_halves(double part) {
-  JAXSPARSE_SHARED(double, parts, kSumParts);
-  parts[threadIdx.x] = part;
-  __syncthreads();
-  for (unsigned half = kSumParts / 2; half > 0; half /= 2) {
-    if (threadIdx.x < half) parts[threadIdx.x] += parts[threadIdx.x + half];
-    __syncthreads();
-  }
-  return parts[0];
-}
 
 // sums[list][segment] of term(list, place of the entry in the buffers). The entries' number goes to stored_counts.
 template <class Term>
@@ -31,7 +18,7 @@ __global__ void list_sums_kernel(cuda::Chunks segments, cuda::Stored stored, con
   const int64_t n = stored.of(segments, keys + base, chunk.list), end = chunk.end < n ? chunk.end : n;
   double part = 0;
   for (int64_t i = chunk.begin + threadIdx.x; i < end; i += kSumParts) part += term(chunk.list, base + i);
-  const double sum = block_sum_in_halves(part);
+  const double sum = cuda::block_sum_in_halves(part);
   if (threadIdx.x != 0) return;
   sums[blockIdx.x] = sum;
   if (chunk.begin == 0) stored_counts[chunk.list] = static_cast<int32_t>(n);
