@@ -1,5 +1,8 @@
 """CUDA kernels, emulated or on a GPU, against the CPU's."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,28 +35,50 @@ def lists(rng, batch, channels, slots, volume, dtype=F32, kind="mixed"):
     return keys, values.astype(dtype)
 
 
+Call = tuple[Kernel, Any, tuple[Any, ...]]
+"""A kernel, its static parameters, its operands."""
+
+
 def both(kernel: Kernel, static, *operands, seed=1, dtype=F32):
     """Results of the CUDA kernel, and on the CPU."""
-    with precision(dtype):
-        with on_cpu():
-            expected = _run(kernel, static, operands)
-        with on_cuda(seed):
-            got = _run(kernel, static, operands)
+    ((got, expected),) = all_of_both([(kernel, static, operands)], seed, dtype)
     return got, expected
 
 
-def _run(kernel: Kernel, static, operands):
+def all_of_both(calls: Sequence[Call], seed=1, dtype=F32):
+    """The same for several kernels, which share a program: most of a test's time is XLA's compiler."""
+    with precision(dtype):
+        with on_cpu():
+            expected = _run(calls)
+        with on_cuda(seed):
+            got = _run(calls)
+    return list(zip(got, expected, strict=True))
+
+
+def _run(calls: Sequence[Call]):
     """A program of its own each time: what is traced depends on the context."""
-    arrays = [None if x is None else jnp.asarray(x) for x in operands]
-    return jax.block_until_ready(jax.jit(lambda *xs: kernel.native(static, *xs))(*arrays))
+    arrays = [[None if x is None else jnp.asarray(x) for x in operands] for *_, operands in calls]
+
+    def run(arrays):
+        return [
+            kernel.native(static, *xs)
+            for (kernel, static, _), xs in zip(calls, arrays, strict=True)
+        ]
+
+    return jax.block_until_ready(jax.jit(run)(arrays))
 
 
 def assert_like_cpu(kernel: Kernel, static, *operands, seed=1, dtype=F32):
     """The same bits from both, in every result."""
-    got, expected = both(kernel, static, *operands, seed=seed, dtype=dtype)
-    assert len(got) == len(expected)
-    for ours, theirs in zip(got, expected, strict=True):
-        if np.asarray(theirs).dtype.kind in "ib":
-            np.testing.assert_array_equal(ours, theirs, strict=True)
-        else:
-            assert_same_bits(ours, theirs)
+    assert_all_like_cpu([(kernel, static, operands)], seed, dtype)
+
+
+def assert_all_like_cpu(calls: Sequence[Call], seed=1, dtype=F32):
+    """The same for several kernels."""
+    for got, expected in all_of_both(calls, seed, dtype):
+        assert len(got) == len(expected)
+        for ours, theirs in zip(got, expected, strict=True):
+            if np.asarray(theirs).dtype.kind in "iub":
+                np.testing.assert_array_equal(ours, theirs, strict=True)
+            else:
+                assert_same_bits(ours, theirs)

@@ -10,7 +10,7 @@ from jaxsparse.block import _kernels
 from jaxsparse.block._kernels import Boxes, Move
 from tests.block.common import GRIDS, chain, some_rows
 from tests.block.test_move import CORRUPT
-from tests.cuda.common import assert_like_cpu
+from tests.cuda.common import assert_all_like_cpu, assert_like_cpu
 from tests.direct.common import BF16, DTYPES, F16, F32
 from tests.emulation import on_cpu, on_cuda
 
@@ -39,21 +39,23 @@ def list_of(rows, capacity, batch=BATCH):
 
 def check(rng, geometry, indices, channels=3, dtype=F32, batch=BATCH, first=(False, True), seed=1):
     """All kernels, on the window and on the tile of a geometry, in both layouts."""
-    sums = dtype in DTYPES
+    calls = []
     for tiling in {geometry.window, geometry.tile}:
         boxes = Boxes(tiling, geometry.grid)
         image = values(rng, (batch, *tiling.spatial_shape, channels), dtype)
-        run = lambda *call: assert_like_cpu(*call, dtype=dtype, seed=seed)  # noqa: E731
-        run(_kernels.erase, Move(boxes, False), indices, image)
+        calls.append((_kernels.erase, Move(boxes, False), (indices, image)))
         for channels_first in first:
             move = Move(boxes, channels_first)
             shape = (channels, *tiling.size) if channels_first else (*tiling.size, channels)
             y = values(rng, (len(indices), *shape), dtype)
-            run(_kernels.gather, move, image, indices)
-            run(_kernels.gather, move._replace(shown=True), image, indices)
-            run(_kernels.scatter, move, y, indices, image)
-            if sums:
-                run(_kernels.scatter_add, move, y, indices, image)
+            calls += [
+                (_kernels.gather, move, (image, indices)),
+                (_kernels.gather, move._replace(shown=True), (image, indices)),
+                (_kernels.scatter, move, (y, indices, image)),
+            ]
+            if dtype in DTYPES:
+                calls.append((_kernels.scatter_add, move, (y, indices, image)))
+    assert_all_like_cpu(calls, seed, dtype)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -6,7 +6,7 @@ import pytest
 from jaxsparse.block import Geometry, _kernels
 from jaxsparse.block._kernels import Boxes, Reduce
 from tests.block.common import CHAINS, GRIDS, chain
-from tests.cuda.common import both
+from tests.cuda.common import all_of_both
 from tests.direct.common import DTYPES, F32, F64
 
 BATCH = 2
@@ -15,16 +15,19 @@ ALL = GRIDS | {f"chain {name}": chain(name) for name in CHAINS}
 WHOLE = 8192
 
 
-def assert_same_list(mask, g, capacity, mode=0, threshold=0.0, seed=1):
+def assert_same_lists(mask, g, capacities, mode=0, threshold=0.0, seed=1):
     """The number of blocks found. The other results are scratch memory."""
-    static = Reduce(Boxes(g.window, g.grid), g.blocks, capacity, mode)
-    wide = F64 if mask.dtype == F64 else F32
-    got, expected = both(
-        _kernels.reduce_mask, static, mask, np.asarray(threshold, wide), seed=seed, dtype=mask.dtype
-    )
-    for ours, theirs in zip(got[:2], expected[:2], strict=True):
-        np.testing.assert_array_equal(ours, theirs, strict=True)
-    return int(expected[1][0])
+    operands = (mask, np.asarray(threshold, F64 if mask.dtype == F64 else F32))
+    calls = [
+        (_kernels.reduce_mask, Reduce(Boxes(g.window, g.grid), g.blocks, n, mode), operands)
+        for n in capacities
+    ]
+    found = 0
+    for got, expected in all_of_both(calls, seed, mask.dtype):
+        for ours, theirs in zip(got[:2], expected[:2], strict=True):
+            np.testing.assert_array_equal(ours, theirs, strict=True)
+        found = int(expected[1][0])
+    return found
 
 
 def masks(rng, g, dtype=F32, share=0.15, batch=BATCH):
@@ -33,9 +36,9 @@ def masks(rng, g, dtype=F32, share=0.15, batch=BATCH):
 
 
 def every_capacity(mask, g, **arguments):
-    found = assert_same_list(mask, g, len(mask) * g.blocks, **arguments)
-    for capacity in {1, max(1, found // 2), max(1, found - 1), max(1, found), found + 1}:
-        assert_same_list(mask, g, capacity, **arguments)
+    found = assert_same_lists(mask, g, [len(mask) * g.blocks], **arguments)
+    few = {1, max(1, found // 2), max(1, found - 1), max(1, found), found + 1}
+    assert_same_lists(mask, g, sorted(few), **arguments)
     return found
 
 
@@ -110,16 +113,15 @@ def test_all_bits_of_a_response_are_told_apart(blocks):
         steps = np.random.default_rng(1).permutation(blocks).reshape(one.shape)
         bits = f"u{one.dtype.itemsize}"
         mask = (one.view(bits) + steps.astype(bits)).view(dtype)
-        for capacity in (1, 256, blocks - 1):
-            assert_same_list(mask, Geometry.regular((blocks,), 1), capacity)
+        assert_same_lists(mask, Geometry.regular((blocks,), 1), (1, 256, blocks - 1))
 
 
 @pytest.mark.parametrize("seed", range(2, 5))
 def test_no_order_of_warps_and_blocks_changes_a_row(rng, seed):
     for size in (500, 9000):
         g = Geometry.regular((size,), 3, stride=1, offset=-1)
-        assert_same_list(np.round(masks(rng, g)), g, size // 4, seed=seed)
+        assert_same_lists(np.round(masks(rng, g)), g, [size // 4], seed=seed)
 
 
 def test_an_empty_batch():
-    assert assert_same_list(np.zeros((0, 9, 12), bool), GRIDS["2d"], 3) == 0
+    assert assert_same_lists(np.zeros((0, 9, 12), bool), GRIDS["2d"], [3]) == 0
