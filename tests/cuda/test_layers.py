@@ -18,7 +18,6 @@ def calls(points: str) -> dict[str, KernelCall]:
     return {call.name: call for call in every_kernel(*SIZE, points)}
 
 
-@pytest.mark.parametrize("points", ["uniform", "surface"])
 def operations(room: str) -> list[str]:
     return sorted(name.removeprefix(room) for name in emulation.OPERATIONS if name.startswith(room))
 
@@ -28,6 +27,7 @@ def block_calls() -> list[BlockCall]:
     return every_block_kernel(*((400, 704, 96, 1, 18) if emulation.GPU else (40, 70, 8, 1, 18)))
 
 
+@pytest.mark.parametrize("points", ["uniform", "surface"])
 @pytest.mark.parametrize("name", operations("direct_"))
 def test_kernel(name, points):
     call = calls(points)[name]
