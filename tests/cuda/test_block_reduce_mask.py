@@ -90,7 +90,7 @@ def test_windows_of_a_warp_a_block_and_more(rng, size, mode):
 
 
 @pytest.mark.parametrize("kind", ["ties", "values"])
-@pytest.mark.parametrize("blocks", [WHOLE - 1, WHOLE, WHOLE + 1, 20000, 70000])
+@pytest.mark.parametrize("blocks", [WHOLE, WHOLE + 1, 20000])
 def test_many_blocks(rng, blocks, kind):
     g = Geometry.regular((blocks,), 1)
     mask = masks(rng, g, batch=1, share=0.5)
