@@ -4,6 +4,7 @@ Everything may be traced. What can only be known from contents (duplicates, poin
 are known, and follows the documented rule where they are not.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxsparse._core import capacity as capacities
-from jaxsparse._core import checks, entries, explicit_axes, rows, windows
+from jaxsparse._core import checks, explicit_axes, rows, windows
 from jaxsparse._core.checks import LARGEST, concrete, expected
 from jaxsparse.voxel import _merge, _sites
 from jaxsparse.voxel._merge import Groups
@@ -105,36 +106,58 @@ def from_dense(x: Any, capacity: Any, background: Any) -> tuple[Sites, jax.Array
     voxels = x.shape[0] * math.prod(shape)
     capacity = capacities.resolve(name, capacity, None, volume=voxels, bound=voxels)
     (x,) = explicit_axes.replicate(x)
+    coords, features, count = _dense_rows(capacity, x, background)
+    return Sites(coords, count, x.shape[0], shape), features, background
+
+
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _dense_rows(capacity: int, x: jax.Array, background: jax.Array | None):
     still = jnp.zeros(x.shape[-1:], x.dtype) if background is None else background
     active = _differs(jax.lax.stop_gradient(x), jax.lax.stop_gradient(still))
     count = jnp.sum(active, dtype=jnp.int32)
     columns = jnp.nonzero(active, size=capacity, fill_value=0)
     used = (jnp.arange(capacity, dtype=jnp.int32) < count)[:, None]
-    unused = jnp.zeros((1, 1 + len(shape)), jnp.int32).at[0, 0].set(x.shape[0])
+    unused = jnp.zeros((1, x.ndim - 1), jnp.int32).at[0, 0].set(x.shape[0])
     coords = jnp.where(used, jnp.stack(columns, axis=1).astype(jnp.int32), unused)
-    features = jnp.where(used, x[columns], jnp.zeros((), x.dtype))
-    return Sites(coords, count, x.shape[0], shape), features, background
+    return coords, jnp.where(used, x[columns], jnp.zeros((), x.dtype)), count
 
 
 def _differs(x: jax.Array, background: jax.Array) -> jax.Array:
-    """bool ``[B, *S]``: a channel is not the background's. By bits, because XLA's comparisons take subnormals for 0."""
-    ground = entries.score(background, "value").reshape((1,) * (x.ndim - 1) + (-1,))
-    ordered = entries.score(x, "value") != ground
-    # NaN is no number's equal, not even another NaN's.
-    return jnp.any(ordered | jnp.isnan(x), axis=-1)
+    """bool ``[B, *S]``: a channel is not the background's. By bits, because XLA's comparisons take subnormals for 0.
+
+    (It also takes the mask of a sign bit for an absolute value, which flushes, too: so signs are shifted out.)
+    """
+    unsigned = jnp.dtype(f"uint{8 * x.dtype.itemsize}")
+    infinity = jax.lax.bitcast_convert_type(jnp.array(jnp.inf, x.dtype), unsigned) << unsigned.type(
+        1
+    )
+    here, ground = (
+        jax.lax.bitcast_convert_type(v, unsigned)
+        for v in (x, background.reshape((1,) * (x.ndim - 1) + (-1,)))
+    )
+    magnitude, still = here << unsigned.type(1), ground << unsigned.type(1)
+    zeros = (magnitude == 0) & (still == 0)  # 0 and -0 are equal, and NaN is no number's equal
+    return jnp.any(((here != ground) & ~zeros) | (magnitude > infinity), axis=-1)
 
 
 def to_dense(x: Any) -> jax.Array:
     """See ``VoxelTensor.to_dense``."""
     coords, features = explicit_axes.replicate(x.coords, x.features)
-    used = rows.in_use(coords, (x.batch_size, *x.spatial_shape))
-    shape = (x.batch_size, *x.spatial_shape, features.shape[1])
-    if x.background is None:
+    return _filled((x.batch_size, *x.spatial_shape), coords, features, x.background)
+
+
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _filled(
+    limits: tuple[int, ...], coords: jax.Array, features: jax.Array, background: jax.Array | None
+) -> jax.Array:
+    used = rows.in_use(coords, limits)
+    shape = (*limits, features.shape[1])
+    if background is None:
         base = jnp.zeros(shape, features.dtype)
     else:
-        base = jnp.broadcast_to(x.background, shape)
+        base = jnp.broadcast_to(background, shape)
     # Unused rows go out of bounds, each somewhere else: indices stay unique.
     nowhere = LARGEST - jnp.arange(coords.shape[0], dtype=jnp.int32)
     batch = jnp.where(used, coords[:, 0], nowhere)
-    place = (batch, *(coords[:, 1 + axis] for axis in range(len(x.spatial_shape))))
+    place = (batch, *(coords[:, 1 + axis] for axis in range(len(limits) - 1)))
     return base.at[place].set(features, mode="drop", unique_indices=True)

@@ -156,8 +156,9 @@ def test_dense_and_back(spatial, ground, rng):
 def test_what_is_active_in_a_dense_volume():
     """NaN is, subnormal numbers are, -0 is not."""
     values = np.array([0.0, -0.0, 1e-45, np.nan, 2.0], np.float32).reshape(1, 5, 1)
-    x = VoxelTensor.from_dense(values)
-    assert x.coords[: int(x.count), 1].tolist() == [2, 3, 4]
+    for build in (VoxelTensor.from_dense, jax.jit(VoxelTensor.from_dense)):
+        x = build(values)
+        assert x.coords[: int(x.count), 1].tolist() == [2, 3, 4]
     x = VoxelTensor.from_dense(values, background=np.array([2.0], np.float32))
     assert x.coords[: int(x.count), 1].tolist() == [0, 1, 2, 3]
     x = VoxelTensor.from_dense(values, background=np.array([np.nan], np.float32))
