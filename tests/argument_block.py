@@ -308,6 +308,9 @@ TUNE = section(
     ("block_sizes", "an entry of another length", ((5, 5, 5),), value_error("block_sizes[0] must be an integer or 2 of them")),
     ("block_sizes", "all too small", (1, (2, 9)), value_error("block_sizes must be at least (3, 3) in one entry")),
     ("block_sizes", "some too small", (1, 5), Defined("left out", lambda t: list(t.seconds) == [(5, 5)])),
+    ("donate_argnums", "an integer", 1, type_error("donate_argnums must be a sequence of integers, got 1")),
+    ("donate_argnums", "an operand that does not exist", (2,), value_error("donate_argnums must be below 2, the number of operands")),
+    ("donate_argnums", "below 0", (-1,), value_error("donate_argnums[0] must be at least 0")),
     ("repeats", "0", 0, value_error("repeats must be at least 1, got 0")),
 )  # fmt: skip
 

@@ -10,6 +10,7 @@ from jaxsparse._core import checks, windows
 from jaxsparse._core.checks import expected
 from jaxsparse._core.windows import Convolution, Padding
 from jaxsparse.block import _arguments
+from jaxsparse.block._tile_conv import tile_conv
 from jaxsparse.block.gather import gather
 from jaxsparse.block.geometry import Geometry
 from jaxsparse.block.indices import BlockIndices, check_blocks
@@ -113,16 +114,7 @@ def on_windows(
         extent = (window.kernel_shape[axis] - 1) * window.dilation[axis] + 1
         last = first + (n - 1) * window.strides[axis] + extent
         y = jax.lax.slice_in_dim(y, first, last, axis=1 + axis)
-    spatial = "DHW"[3 - len(size) :]
-    return jax.lax.conv_general_dilated(
-        y,
-        kernel,
-        window.strides,
-        "VALID",
-        rhs_dilation=window.dilation,
-        dimension_numbers=(f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
-        precision=precision,
-    )
+    return tile_conv(y, kernel, window.strides, window.dilation, precision)
 
 
 def _lead(geometry: Geometry, window: Convolution) -> tuple[int, ...]:

@@ -45,6 +45,7 @@ def tune(
     threshold: float = 0.0,
     mode: str = "max",
     block_sizes: Sequence[int | Sequence[int]] | None = None,
+    donate_argnums: Sequence[int] = (),
     repeats: int = 5,
 ) -> Tuned:
     """Tries block sizes for a layer or a unit on the device at hand, and remembers the times on disk.
@@ -66,13 +67,15 @@ def tune(
       mode: as there.
       block_sizes: sizes to try, each an integer or one a spatial dimension; too small ones are left out. None: those
         with tiles of 3 to 31 output pixels (3-D: 2 to 12), as far as the image goes.
+      donate_argnums: operands, by number, that a call may write into, as ``jax.jit`` has them: a base that inference
+        updates in place would be copied otherwise, at more cost than the tiles. Each call gets a copy, outside of the time.
       repeats: calls of each size, after one that warms up.
 
     Returns:
       :class:`Tuned`.
 
     Raises:
-      ValueError: no block size is large enough; see :func:`geometry` and :func:`reduce_mask`.
+      ValueError: no block size is large enough; an operand that does not exist; see :func:`geometry` and :func:`reduce_mask`.
       TypeError: ``run`` is no function; a traced mask.
 
     Source: SBNet's search of block sizes (Ren et al., 2018), which left the reduction out.
@@ -96,6 +99,7 @@ def tune(
     if checks.concrete(mask) is None:
         wording = "known: tune measures, which jit cannot"
         raise TypeError(expected("tune", "mask", wording, checks.described(mask)))
+    donated = _donated(donate_argnums, len(operands))
     repeats = checks.integer("tune", "repeats", repeats, minimum=1)
     chain = {
         "kernel_sizes": kernel_sizes,
@@ -109,7 +113,9 @@ def tune(
         _roomy(int(reduce_mask(mask, grid, capacity=1, **reduction).count)) for grid in grids
     ]
     programs = [
-        jax.jit(_program(run, grid, capacity, reduction)).lower(mask, *operands)
+        jax.jit(
+            _program(run, grid, capacity, reduction), donate_argnums=[1 + i for i in donated]
+        ).lower(mask, *operands)
         for grid, capacity in zip(grids, capacities, strict=True)
     ]
     device = next(iter(mask.devices()))
@@ -118,7 +124,7 @@ def tune(
     seconds = _remembered(key, len(grids))
     remembered = seconds is not None
     if seconds is None:
-        seconds = _measure(programs, (mask, *operands), repeats)
+        seconds = _measure(programs, (mask, *operands), [1 + i for i in donated], repeats)
         disk_cache.store("tune", key, seconds)
     best = int(np.argmin(seconds))
     times = {grid.block_size: t for grid, t in zip(grids, seconds, strict=True)}
@@ -171,15 +177,35 @@ def _remembered(key: str, programs: int) -> list[float] | None:
     return found if sound and all(isinstance(t, float) and t > 0 for t in found) else None
 
 
-def _measure(lowered: Sequence[Any], arguments: Sequence[Any], repeats: int) -> list[float]:
+def _donated(numbers: Any, operands: int) -> tuple[int, ...]:
+    if not checks.is_sequence(numbers) or isinstance(numbers, str):
+        wording = "a sequence of integers"
+        raise TypeError(expected("tune", "donate_argnums", wording, repr(numbers)))
+    found = tuple(
+        checks.integer("tune", f"donate_argnums[{i}]", number, minimum=0)
+        for i, number in enumerate(numbers)
+    )
+    if any(number >= operands for number in found):
+        wording = f"below {operands}, the number of operands"
+        raise ValueError(expected("tune", "donate_argnums", wording, found))
+    return found
+
+
+def _measure(
+    lowered: Sequence[Any], arguments: Sequence[Any], donated: Sequence[int], repeats: int
+) -> list[float]:
     """The shortest time of each, the programs in turn, so that a slow moment meets all of them."""
     programs = [program.compile() for program in lowered]
     best = [float("inf")] * len(programs)
     arguments = jax.tree.map(jnp.asarray, arguments)
     for round_ in range(repeats + 1):
         for i, program in enumerate(programs):
+            given = list(arguments)
+            for number in donated:
+                given[number] = jax.tree.map(jnp.copy, arguments[number])
+            jax.block_until_ready(given)
             start = time.perf_counter()
-            jax.block_until_ready(program(*arguments))
+            jax.block_until_ready(program(*given))
             if round_:
                 best[i] = min(best[i], time.perf_counter() - start)
     return best

@@ -38,7 +38,7 @@ def timed(monkeypatch):
     """Times that are made up; what was timed."""
     programs = []
 
-    def measure(lowered, arguments, repeats):
+    def measure(lowered, arguments, donated, repeats):
         programs.append([program.as_text() for program in lowered])
         return [3.0, 1.0, 2.0, *[9.0] * 20][: len(lowered)]
 
@@ -52,6 +52,20 @@ def test_it_measures(cache):
     assert all(0 < t < 60 for t in found.seconds.values())
     assert found.seconds[found.geometry.block_size] == min(found.seconds.values())
     assert search(repeats=2).seconds == found.seconds
+
+
+def test_a_donated_operand_is_written_in_place_and_stays_whole(cache):
+    base = jnp.zeros((1, *SHAPE, 2))
+
+    def onto(blocks, image, kernel, base):
+        return block.conv(image, kernel, blocks=blocks, base=base)
+
+    arguments = {"kernel_sizes": 3, "block_sizes": (5, 8), "repeats": 2}
+    found = block.tune(onto, MASK, IMAGE, KERNEL, base, donate_argnums=(2,), **arguments)
+    assert not found.remembered and len(found.seconds) == 2
+    np.testing.assert_array_equal(base, 0)
+    # Another program: without donation the base is copied.
+    assert not block.tune(onto, MASK, IMAGE, KERNEL, base, **arguments).remembered
 
 
 def test_the_fastest_is_chosen_with_room_for_its_blocks(cache, timed):

@@ -22,6 +22,7 @@ SMALL = ["model.hidden=16", "train.epochs=1", "train.batch_size=479"]
         ["evaluate", "--help"],
         ["benchmark", "--help"],
         ["benchmark", "direct", "--help"],
+        ["benchmark", "block", "--help"],
     ],
 )
 def test_help(capsys, arguments):
