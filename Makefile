@@ -239,6 +239,7 @@ docs: $(TEST_VENV)/.installed ## Write the generated parts of README and docs ag
 	$(TEST_VENV)/bin/python -m tests.argument_table >build/arguments.md
 	mv build/arguments.md docs/arguments.md
 	$(TEST_VENV)/bin/python -m experiments benchmark direct --report
+	$(TEST_VENV)/bin/python -m experiments benchmark block --report
 	$(TEST_VENV)/bin/python -m experiments benchmark live-weights --report
 	$(TEST_VENV)/bin/python -m experiments table configs/tables/mnist.yaml --report
 	$(TEST_VENV)/bin/python -m experiments table configs/tables/modelnet40_16.yaml --report

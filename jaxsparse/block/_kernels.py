@@ -111,6 +111,26 @@ def _onto(name: str) -> Kernel:
 scatter = _onto("scatter")
 scatter_add = _onto("scatter_add")
 
+# blocks[M, *size, C], indices, value[] -> out[B, *S, C], value where no blocks are
+scatter_new = Kernel(
+    "scatter_new",
+    "blocks, indices, value -> out",
+    results=lambda static, blocks, indices, value: [
+        (
+            (
+                static.batch,
+                *static.move.boxes.tiling.spatial_shape,
+                blocks.shape[1 if static.move.channels_first else -1],
+            ),
+            blocks.dtype,
+        )
+    ],
+    attributes=lambda static: static.move.boxes.attributes(
+        channels_first=int(static.move.channels_first)
+    ),
+    room="block",
+)
+
 # indices, base[B, *S, C] -> base, 0 where blocks are
 erase = Kernel(
     "erase",

@@ -35,6 +35,13 @@ def scatter(places: Places, blocks: jax.Array, indices: jax.Array, base: jax.Arr
     return _scatter(places, *_kernels.scatter.align(blocks, indices, base))
 
 
+def scatter_new(
+    places: Places, blocks: jax.Array, indices: jax.Array, value: jax.Array
+) -> jax.Array:
+    """An image of ``value``, which has no gradient, with blocks in it; the later one wins."""
+    return _scatter_new(places, *_kernels.scatter_new.align(blocks, indices, value))
+
+
 def scatter_add(
     places: Places, blocks: jax.Array, indices: jax.Array, base: jax.Array
 ) -> jax.Array:
@@ -72,6 +79,26 @@ def _scatter(places, blocks, indices, base):
 def _scatter_bwd(places, indices, cotangent):
     blocks = gather(places.only_shown(True), cotangent, indices)
     return blocks, None, erase(places, indices, cotangent)
+
+
+@custom_vjp(static=1)
+def _scatter_new(places, blocks, indices, value):
+    def at_once(blocks, indices, value):
+        (out,) = _kernels.scatter_new(places, blocks, indices, value)
+        return out
+
+    def in_turn(blocks, indices, value):
+        channels = blocks.shape[1 if places.move.channels_first else -1]
+        shape = (places.batch, *places.move.boxes.tiling.spatial_shape, channels)
+        return scatter(places, blocks, indices, jnp.full(shape, value))
+
+    return jax.lax.platform_dependent(blocks, indices, value, cpu=at_once, default=in_turn)
+
+
+@backward_of(_scatter_new)
+def _scatter_new_bwd(places, indices, value, cotangent):
+    blocks = gather(places.only_shown(True), cotangent, indices)
+    return blocks, None, jnp.zeros_like(value)
 
 
 @custom_vjp(static=1)

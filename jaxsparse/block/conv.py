@@ -14,7 +14,7 @@ from jaxsparse.block._tile_conv import tile_conv
 from jaxsparse.block.gather import gather
 from jaxsparse.block.geometry import Geometry
 from jaxsparse.block.indices import BlockIndices, check_blocks
-from jaxsparse.block.scatter import scatter
+from jaxsparse.block.scatter import scatter, scatter_new
 
 
 def conv(
@@ -90,15 +90,15 @@ def conv(
     )
     lead = _lead(geometry, window)
     shape = (x.shape[0], *window.out_shape, out)
-    if base is None:
-        base = jnp.zeros(shape, x.dtype)
-    else:
+    if base is not None:
         base = checks.array("conv", "base", base)
         checks.shape("conv", "base", base, shape, "[batch, *output spatial, out]")
         checks.same_dtype("conv", "base", base, "x", x.dtype)
     y = on_windows(gather(x, blocks), kernel, window, lead, geometry.tile_size, precision)
     if bias is not None:
         y = y + jnp.broadcast_to(bias, y.shape)
+    if base is None:
+        return scatter_new(y, blocks, batch_size=x.shape[0])
     return scatter(y, blocks, base)
 
 

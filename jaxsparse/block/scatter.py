@@ -1,6 +1,9 @@
 """Blocks back onto images."""
 
+from typing import Any
+
 import jax
+import jax.numpy as jnp
 
 from jaxsparse._core import checks
 from jaxsparse.block import _arguments, _move
@@ -88,6 +91,18 @@ def scatter_add(
     """
     base = checks.float_array("scatter_add", "base", base)
     return _onto("scatter_add", _move.scatter_add, y, blocks, base, channels_first)
+
+
+def scatter_new(
+    y: jax.Array, blocks: BlockIndices, *, batch_size: Any, background: float = 0.0
+) -> jax.Array:
+    """``scatter`` of tiles ``[M, *tile_size, channels]`` onto a new image of ``background``, made on the way.
+
+    For layers that have no base. The background has no gradient.
+    """
+    geometry = blocks.geometry
+    places = _arguments.places(geometry, geometry.tile, batch_size, False)
+    return _move.scatter_new(places, y, blocks.indices, jnp.asarray(background, y.dtype))
 
 
 def _onto(function, move, y, blocks, base, channels_first):

@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 
 from jaxsparse import block, nn
+from jaxsparse.block.scatter import scatter_new
 
 
 class PreActivation(nnx.Module):
@@ -61,8 +62,7 @@ class PreActivation(nnx.Module):
         maps = []
         for conv, background in zip(self.convs, backgrounds, strict=True):
             tiles = conv.on_windows(y, blocks)
-            shape = (x.shape[0], *blocks.geometry.out_shape, conv.out_features)
-            maps.append(block.scatter(tiles, blocks, jnp.full(shape, background, tiles.dtype)))
+            maps.append(scatter_new(tiles, blocks, batch_size=x.shape[0], background=background))
         return maps
 
 
@@ -126,8 +126,7 @@ class Upsample(nnx.Module):
         fine = blocks.replace(geometry=block.Geometry(coarse.grid, (tile, tile)))
         z = jax.nn.relu(self.skip_norm(block.gather(skip, fine), blocks=fine, **where))
         y = y + self.skip_conv.on_windows(z, fine)
-        base = jnp.zeros((*skip.shape[:-1], y.shape[-1]), y.dtype)
-        return block.scatter(y, fine, base)
+        return scatter_new(y, fine, batch_size=x.shape[0])
 
     def _upsampled(self, x: jax.Array, padding: tuple[int, int]) -> jax.Array:
         kernel = self.conv.kernel[...]

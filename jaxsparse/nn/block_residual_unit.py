@@ -12,6 +12,7 @@ from jaxsparse._core import checks
 from jaxsparse._core.checks import expected
 from jaxsparse.block.geometry import MAX_DIMS
 from jaxsparse.block.indices import check_blocks
+from jaxsparse.block.scatter import scatter_new
 from jaxsparse.nn.arguments import hashable, kernel_size_of
 from jaxsparse.nn.block_batch_norm import BlockBatchNorm
 from jaxsparse.nn.block_conv import BlockConv, Ints, default_kernel_init
@@ -217,7 +218,7 @@ class BlockResidualUnit(nnx.Module):
         if shortcut is None:
             return block.scatter_add(y, blocks, x.astype(y.dtype))
         if base is None:
-            base = jnp.zeros((x.shape[0], *blocks.geometry.out_shape, self.out_features), y.dtype)
+            return scatter_new(y + shortcut, blocks, batch_size=x.shape[0])
         base = checks.float_array(name, "base", base)
         return block.scatter(y + shortcut, blocks, base.astype(y.dtype))
 

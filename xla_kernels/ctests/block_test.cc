@@ -152,7 +152,10 @@ void check_moves(const Tiling& t, int64_t batch, int64_t channels, const std::ve
         }
       });
     }
-    std::vector<T> added = base;
+    const T value = numbers<T>(1, random)[0];
+    std::vector<T> fresh(base.size(), value), added = base;
+    for (size_t i = 0; i < base.size(); ++i)
+      if (owner[i / static_cast<size_t>(channels)] >= 0) fresh[i] = put[i];
     for (size_t i = 0; i < base.size(); ++i)
       if (owner[i / static_cast<size_t>(channels)] >= 0) added[i] = from_accum<T>(sum[i]);
 
@@ -164,6 +167,10 @@ void check_moves(const Tiling& t, int64_t batch, int64_t channels, const std::ve
       std::memset(static_cast<void*>(out.data()), 0xab, sizeof(T) * out.size());
       gather(pool, t, n, image.data(), indices.data(), true, out.data());
       expect_same_bits(out, shown, "gather shown");
+      std::vector<T> whole(base.size());
+      std::memset(static_cast<void*>(whole.data()), 0xab, sizeof(T) * whole.size());
+      scatter_new(pool, t, n, blocks.data(), indices.data(), value, whole.data());
+      expect_same_bits(whole, fresh, "scatter_new");
       for (bool in_place : {false, true}) {
         std::vector<T> map = base;
         std::vector<T> result(base.size());

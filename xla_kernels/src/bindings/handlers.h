@@ -36,6 +36,7 @@
 
 // Those that have no kernel for the GPU.
 #define JAXSPARSE_CPU_ONLY_HANDLERS(X)                       \
+  X("jaxsparse_block_scatter_new", JaxsparseBlockScatterNew) \
   X("jaxsparse_voxel_sort_rows", JaxsparseVoxelSortRows)     \
   X("jaxsparse_voxel_sites", JaxsparseVoxelSites)            \
   X("jaxsparse_voxel_kernel_map", JaxsparseVoxelKernelMap)   \

@@ -32,31 +32,40 @@ void for_each_piece(const Tiling& t, const int32_t* indices, const std::vector<i
   }
 }
 
-// `out` starts as `base`, which may be the same memory; then f(worker, row of pixels, function that calls its
-// argument for every piece of that row).
-template <class T, class Pool, class F>
-void for_each_row(Pool& pool, const Tiling& t, const MoveSizes& n, const int32_t* indices, const T* base, T* out,
-                  F&& f) {
+// `begin(row, to, elements)` makes row `to` of `out`; then f(worker, row of pixels, function that calls its argument
+// for every piece of that row).
+template <class T, class Pool, class Begin, class F>
+void for_each_row_begun(Pool& pool, const Tiling& t, const MoveSizes& n, const std::vector<int32_t>& first_of_line,
+                        const int32_t* indices, T* out, Begin&& begin, F&& f) {
   const Axis* a = t.axis;
   const int64_t row_elements = a[2].shape * n.channels, rows = n.batch * a[0].shape * a[1].shape;
   const int64_t row_bytes = row_elements * static_cast<int64_t>(sizeof(T));
-  std::vector<int32_t> first_of_line;
-  const int64_t stored = stored_blocks(t, n.batch, indices, n.capacity, &first_of_line);
-  const bool in_place = out == base;
-  if (stored == 0 && in_place) return;
   parallel_for(pool, rows, grain_of(row_bytes), [&](int64_t row, int worker) {
     T* to = out + row * row_elements;
-    if (!in_place) std::memcpy(to, base + row * row_elements, static_cast<size_t>(row_bytes));
+    begin(row, to, row_elements);
     const int64_t o1 = row % a[1].shape, o0 = row / a[1].shape % a[0].shape, batch = row / a[1].shape / a[0].shape;
     f(worker, to, [&](auto&& piece) { for_each_piece(t, indices, first_of_line, batch, o0, o1, piece); });
   });
 }
 
-// The later block wins. T is any type of the width of an element.
-template <class T, class Pool>
-void scatter(Pool& pool, const Tiling& t, const MoveSizes& n, const T* blocks, const int32_t* indices, const T* base,
-             T* out) {
-  for_each_row(pool, t, n, indices, base, out, [&](int, T* to, auto&& for_each_piece_of_row) {
+// The same, and `out` starts as `base`, which may be the same memory.
+template <class T, class Pool, class F>
+void for_each_row(Pool& pool, const Tiling& t, const MoveSizes& n, const int32_t* indices, const T* base, T* out,
+                  F&& f) {
+  std::vector<int32_t> first_of_line;
+  const int64_t stored = stored_blocks(t, n.batch, indices, n.capacity, &first_of_line);
+  const bool in_place = out == base;
+  if (stored == 0 && in_place) return;
+  const auto copy = [&](int64_t row, T* to, int64_t elements) {
+    if (!in_place) std::memcpy(to, base + row * elements, sizeof(T) * static_cast<size_t>(elements));
+  };
+  for_each_row_begun(pool, t, n, first_of_line, indices, out, copy, f);
+}
+
+// Puts pieces of blocks into a row of an image: what for_each_row calls.
+template <class T>
+auto putting(const Tiling& t, const MoveSizes& n, const T* blocks) {
+  return [&t, &n, blocks](int, T* to, auto&& for_each_piece_of_row) {
     for_each_piece_of_row([&](int64_t row, int64_t r0, int64_t r1, int64_t begin, int64_t end, int64_t x) {
       const Run<const T> from = run_at(t, n, blocks, row, r0, r1, begin);
       T* image = to + x * n.channels;
@@ -65,7 +74,25 @@ void scatter(Pool& pool, const Tiling& t, const MoveSizes& n, const T* blocks, c
       else
         std::memcpy(image, from.block, sizeof(T) * static_cast<size_t>((end - begin) * n.channels));
     });
-  });
+  };
+}
+
+// The later block wins. T is any type of the width of an element.
+template <class T, class Pool>
+void scatter(Pool& pool, const Tiling& t, const MoveSizes& n, const T* blocks, const int32_t* indices, const T* base,
+             T* out) {
+  for_each_row(pool, t, n, indices, base, out, putting(t, n, blocks));
+}
+
+// Onto a new image of one value. XLA makes such an image on small pages, whose faults take longer than the tiles.
+template <class T, class Pool>
+void scatter_new(Pool& pool, const Tiling& t, const MoveSizes& n, const T* blocks, const int32_t* indices, T value,
+                 T* out) {
+  std::vector<int32_t> first_of_line;
+  stored_blocks(t, n.batch, indices, n.capacity, &first_of_line);
+  prefer_huge_pages(out, n.batch * t.pixels() * n.channels * static_cast<int64_t>(sizeof(T)));
+  const auto fill = [value](int64_t, T* to, int64_t elements) { std::fill(to, to + elements, value); };
+  for_each_row_begun(pool, t, n, first_of_line, indices, out, fill, putting(t, n, blocks));
 }
 
 // What the blocks cover becomes 0: the gradient of the base under `scatter`.
