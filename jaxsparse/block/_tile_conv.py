@@ -1,12 +1,19 @@
 """Convolutions of gathered tiles, in the form that XLA runs fastest."""
 
+import math
 from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxsparse._core.derivatives import backward_of, custom_vjp
+
+MANY = 96
+"""Channels from which on patches pay, measured."""
+CACHE = 8 << 20
+"""Bytes of patches that a cache may be expected to hold."""
 
 
 class Form(NamedTuple):
@@ -25,7 +32,8 @@ def tile_conv(
 
     A kernel of one tap is a matrix product: XLA's convolution takes three times as long for it on the CPU. So does that of
     many small images: on the CPU tiles are laid side by side into one wide image, whose outputs across the seams are
-    dropped. Elsewhere, and in the backward pass, it is XLA's convolution as it stands.
+    dropped; few tiles of many channels become a product of their patches. Elsewhere, and in the backward pass, it is XLA's
+    convolution as it stands.
     """
     dims = len(strides)
     if kernel.shape[:dims] == (1,) * dims:
@@ -36,19 +44,20 @@ def tile_conv(
         return jax.lax.dot_general(y, kernel, contraction, precision=precision)
     form = Form(tuple(strides), tuple(dilation), _hashable(precision))
     wide = dims == 2 and y.dtype in (jnp.float32, jnp.float64) and isinstance(y.shape[0], int)
-    # The one tile of a list of one is an image of its own.
-    return _conv(form, y, kernel) if wide and y.shape[0] > 1 else _as_it_stands(form, y, kernel)
+    return _conv(form, y, kernel) if wide else _as_it_stands(form, y, kernel)
 
 
 @custom_vjp(static=1)
 def _conv(form, y, kernel):
-    def side_by_side(y, kernel):
+    def on_cpu(y, kernel):
+        if _patches_fit(form, y, kernel):
+            return _product_of_patches(form, y, kernel)
         return _side_by_side(form, y, kernel)
 
     def as_it_stands(y, kernel):
         return _as_it_stands(form, y, kernel)
 
-    return jax.lax.platform_dependent(y, kernel, cpu=side_by_side, default=as_it_stands)
+    return jax.lax.platform_dependent(y, kernel, cpu=on_cpu, default=as_it_stands)
 
 
 @backward_of(_conv)
@@ -59,6 +68,38 @@ def _conv_bwd(form, y, kernel, cotangent):
 
 def _as_it_stands(form: Form, y: jax.Array, kernel: jax.Array) -> jax.Array:
     return _xla(form, y, kernel, [(0, 0)] * len(form.strides))
+
+
+def _patches_fit(form: Form, y: jax.Array, kernel: jax.Array) -> bool:
+    """Whether a product is fast: enough channels on both sides, and patches that stay in the cache."""
+    *_, taken, made = kernel.shape
+    numbers = y.shape[0] * math.prod(_sizes(form, y, kernel)) * math.prod(kernel.shape[:-1])
+    return taken >= MANY and made >= MANY and numbers * y.dtype.itemsize <= CACHE
+
+
+def _product_of_patches(form: Form, y: jax.Array, kernel: jax.Array) -> jax.Array:
+    sizes = _sizes(form, y, kernel)
+    taps = []
+    for tap in np.ndindex(*kernel.shape[:-2]):
+        starts = [i * d for i, d in zip(tap, form.dilation, strict=True)]
+        window = [
+            slice(i, i + (n - 1) * s + 1, s)
+            for i, n, s in zip(starts, sizes, form.strides, strict=True)
+        ]
+        taps.append(y[(slice(None), *window)])
+    flat = kernel.reshape(-1, kernel.shape[-1])
+    precision: Any = form.precision
+    return jnp.dot(jnp.concatenate(taps, -1), flat, precision=precision)
+
+
+def _sizes(form: Form, y: jax.Array, kernel: jax.Array) -> list[int]:
+    """Of the outputs of a tile."""
+    return [
+        (n - (k - 1) * d - 1) // s + 1
+        for n, k, d, s in zip(
+            y.shape[1:-1], kernel.shape, form.dilation, form.strides, strict=False
+        )
+    ]
 
 
 def _side_by_side(form: Form, y: jax.Array, kernel: jax.Array) -> jax.Array:

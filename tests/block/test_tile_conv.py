@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxsparse.block import _tile_conv
 from jaxsparse.block._tile_conv import tile_conv
 from tests.block.common import normal
 
@@ -25,8 +26,10 @@ def plain(y, kernel, strides, dilation):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("form", ["side by side", "patches"])
 @pytest.mark.parametrize("name", CASES)
-def test_values_and_gradients_are_those_of_the_convolution(rng, name):
+def test_values_and_gradients_are_those_of_the_convolution(rng, name, form, monkeypatch):
+    monkeypatch.setattr(_tile_conv, "MANY", 1 if form == "patches" else 96)
     size, window, strides, dilation = CASES[name]
     y = jnp.asarray(normal(rng, 3, *size, 2))
     y = y.at[1].set(jnp.nan)  # the tiles beside it must not see that
@@ -53,6 +56,14 @@ def test_each_platform_has_its_form():
         text = traced.lower(lowering_platforms=(platform,)).as_text()
         (line,) = [line for line in text.splitlines() if "stablehlo.convolution" in line]
         assert form in line
+
+
+def test_few_tiles_of_many_channels_are_a_product():
+    kernel = jnp.zeros((3, 3, 96, 96))
+    for rows, products in ((3, True), (2000, False)):
+        run = jax.jit(lambda y, k: tile_conv(y, k, (1, 1), (1, 1), None))
+        text = run.lower(jax.ShapeDtypeStruct((rows, 6, 6, 96), jnp.float32), kernel).as_text()
+        assert ("stablehlo.dot_general" in text) == products
 
 
 def test_one_tap_is_a_product():
