@@ -72,7 +72,7 @@ class Mask:
         if self.kind == "top-left":
             return top_left(height, width, self.asked)
         rows, columns = (n // m for n, m in zip(self.pixels.shape, (height, width), strict=True))
-        return self.pixels.reshape(height, rows, width, columns).any((1, 3))
+        return np.asarray(self.pixels.reshape(height, rows, width, columns).any((1, 3)))
 
 
 def groups(layers: tuple[Kind, ...] = ("unit", "conv")) -> list[Group]:

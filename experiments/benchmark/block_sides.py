@@ -206,11 +206,13 @@ def torch_dense(layers: Sequence[Layer], memory_format: Any) -> Callable[[Any], 
 
     if isinstance(layers[0], nn.BlockConv):
         kernel = weight(layers[0])
-        steps = None
+        steps: Any = None
     else:
+        kernel = None
         steps = [
             [(norm_of(n), weight(c)) for n, c in ((u.norm1, u.conv1), (u.norm2, u.conv2), (u.norm3, u.conv3))]
             for u in layers
+            if isinstance(u, nn.BlockResidualUnit)
         ]  # fmt: skip
 
     def run(x):
@@ -220,7 +222,7 @@ def torch_dense(layers: Sequence[Layer], memory_format: Any) -> Callable[[Any], 
             for unit in steps:
                 y = x
                 for (vectors, epsilon), w in unit:
-                    y = functional.batch_norm(y, *vectors, eps=epsilon).relu_()
+                    y = functional.batch_norm(y, *vectors, False, 0.1, epsilon).relu_()
                     y = functional.conv2d(y, w, padding=w.shape[-1] // 2)
                 x = y.add_(x)
             return x
