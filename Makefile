@@ -86,6 +86,11 @@ install: $(TEST_VENV)/.installed ## Make the test environment, run nothing
 dev: $(TEST_VENV)/.tools ## Make the test environment with the linters in it
 	@echo "source $(TEST_VENV)/bin/activate"
 
+.PHONY: peers
+peers: ## Make .venv-peers with spconv and Open3D for `python -m experiments benchmark voxel` (CPU)
+	"$(PYTHON)" -m venv .venv-peers
+	.venv-peers/bin/python -m pip install -q torch 'spconv==2.3.8' 'cumm==0.7.11' 'open3d-cpu==0.20.0'
+
 # ---- Checks --------------------------------------------------------------------------------------------------------------
 CPP_FILES = $(shell find xla_kernels -name '*.cc' -o -name '*.cu' -o -name '*.cuh' -o -name '*.h')
 
@@ -241,6 +246,7 @@ docs: $(TEST_VENV)/.installed ## Write the generated parts of README and docs ag
 	$(TEST_VENV)/bin/python -m experiments benchmark direct --report
 	$(TEST_VENV)/bin/python -m experiments benchmark block --report
 	$(TEST_VENV)/bin/python -m experiments benchmark live-weights --report
+	$(TEST_VENV)/bin/python -m experiments benchmark voxel --report
 	$(TEST_VENV)/bin/python -m experiments table configs/tables/mnist.yaml --report
 	$(TEST_VENV)/bin/python -m experiments table configs/tables/modelnet40_16.yaml --report
 	$(TEST_VENV)/bin/python -m experiments densities --report

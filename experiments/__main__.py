@@ -175,11 +175,12 @@ def _activations(options: argparse.Namespace) -> int:
 def _add_benchmark(commands) -> None:
     parser = commands.add_parser("benchmark", help="measure against what a user would pick instead")
     subjects = parser.add_subparsers(title="subjects", required=True, metavar="SUBJECT")
-    from experiments.benchmark import block, direct, live_weights
+    from experiments.benchmark import block, direct, live_weights, voxel
 
     direct.add_parser(subjects)
     live_weights.add_parser(subjects)
     block.add_parser(subjects)
+    voxel.add_parser(subjects)
 
 
 def _add_table(commands) -> None:

@@ -1,6 +1,6 @@
 """Every argument of every public function, each class of odd value once: what happens.
 
-Here those of `jaxsparse.direct`; `argument_block.py` has those of `jaxsparse.block`, `argument_layers.py` of `jaxsparse.nn`,
+Here those of `jaxsparse.direct`; `argument_block.py` has those of `jaxsparse.block`, `argument_voxel_conv.py` of `jaxsparse.voxel`, `argument_layers.py` of `jaxsparse.nn`,
 `jaxsparse.models`, `xla_kernels`, `argument_optim.py` of `jaxsparse.optim`, `argument_data.py` of `jaxsparse.data`.
 
 The rows are run by `tests/direct/test_errors.py`; `docs/arguments.md` is written from them:
@@ -50,6 +50,7 @@ from tests.argument_rows import (
     value_error,
     x,
 )
+from tests.argument_voxel_conv import VOXEL_CONV
 from tests.argument_voxel_kit import VOXEL_KIT
 
 PAGE = """# Arguments: what is refused, and what odd values mean
@@ -60,8 +61,9 @@ Written from `tests/argument_table.py` and the other `tests/argument_*.py`, ever
 Shapes and dtypes are checked always, inside `jit` at trace time; contents (keys, coordinates, counts) outside `jit` only.
 An error names the function, the argument, what came and what was expected; a part of it is quoted here. In every row the
 other arguments are good ones: a container of 4 x 5 voxels, 2 channels and capacity 3, a kernel `[3, 3, 2, 4]`. Names without
-a module are those of `jaxsparse.direct`; `block`, `nn`, `models`, `optim` and `data` are of `jaxsparse`. In rows of `block` the
-good arguments are an image of 6 x 7 pixels and 2 channels and the blocks of a 3 x 3 convolution.
+a module are those of `jaxsparse.direct`; `block`, `voxel`, `nn`, `models`, `optim` and `data` are of `jaxsparse`. In rows of `block` the
+good arguments are an image of 6 x 7 pixels and 2 channels and the blocks of a 3 x 3 convolution; in rows of `voxel` two sites of
+6 x 7 voxels with 2 channels, capacity 3.
 """
 
 # --- the functions -----------------------------------------------------------------------------------------------
@@ -313,7 +315,7 @@ TO_BCOO = section("SparseTensor.to_bcoo", method("to_bcoo"), {}, *BAD_SELF)
 
 TABLE: list[Row] = [
     *CONV, *CONV_WORKSPACE, *MAX_POOL, *RELU, *KIT, *FROM_DENSE, *FROM_COORDS, *FROM_BCOO, *FROM_ENTRIES, *VALIDATE, *TO_DENSE,
-    *TO_BCOO, *LAYERS, *KIT_LAYERS, *OPTIM, *BLOCK, *BLOCK_LAYERS, *VOXEL_KIT, *DATA,
+    *TO_BCOO, *LAYERS, *KIT_LAYERS, *OPTIM, *BLOCK, *BLOCK_LAYERS, *VOXEL_CONV, *VOXEL_KIT, *DATA,
 ]  # fmt: skip
 
 

@@ -162,6 +162,7 @@ def _cuda_backend() -> Backend:
 
 _CONVOLUTIONS = ("conv", "conv_at", "conv_input_grad", "conv_kernel_grad")
 _POOLINGS = ("max_pool", "avg_pool", "window_sum", "window_spread")
+_MAP_CONVOLUTIONS = ("map_conv", "map_conv_kernel_grad")
 _OTHERS = ("from_dense", "put_add", "add")
 _WITHOUT_WORKSPACE = (
     "to_dense", "gather_dense", "channel_sum", "channel_dot", "channel_affine", "relu", "masked_scale", "take",
@@ -173,7 +174,8 @@ def workspace_bytes(op: str, **sizes: int | Sequence[int]) -> int:
     """Bytes of scratch memory that one call of a kernel asks XLA for. The batch size plays no part.
 
     Args:
-      op: the target's name without ``jaxsparse_direct_``; targets of other rooms need nothing.
+      op: the target's name without ``jaxsparse_direct_`` or ``jaxsparse_voxel_``; those that are not named here need
+        nothing.
       **sizes: integers and lists of integers, by op:
 
         * ``conv``, ``conv_at``, ``conv_input_grad``, ``conv_kernel_grad``: ``spatial_shape``, ``out_shape``,
@@ -184,6 +186,8 @@ def workspace_bytes(op: str, **sizes: int | Sequence[int]) -> int:
           ``strides``, ``capacity``, ``out_capacity``, ``itemsize``
         * ``add``: ``x_capacity``, ``y_capacity``, ``out_capacity``, ``itemsize``
         * ``put_add``: ``capacity``, ``itemsize``
+        * ``map_conv``, ``map_conv_kernel_grad``: ``taps``, ``in_rows``, ``out_rows``, ``in_channels``, ``out_channels``,
+          ``groups``, ``itemsize``
         * the others take nothing and need nothing: 0
 
     Raises:
@@ -200,10 +204,12 @@ def workspace_bytes(op: str, **sizes: int | Sequence[int]) -> int:
         return _measure(_cpu.conv_workspace_bytes, op, sizes, op)
     if op in _POOLINGS:
         return _measure(_cpu.pool_workspace_bytes, op, sizes, op)
+    if op in _MAP_CONVOLUTIONS:
+        return _measure(_cpu.map_conv_workspace_bytes, op, sizes, op)
     if op in _OTHERS:
         return _measure(getattr(_cpu, f"{op}_workspace_bytes"), op, sizes)
     if op not in _WITHOUT_WORKSPACE:
-        known = [*_CONVOLUTIONS, *_POOLINGS, *_OTHERS, *_WITHOUT_WORKSPACE]
+        known = [*_CONVOLUTIONS, *_POOLINGS, *_MAP_CONVOLUTIONS, *_OTHERS, *_WITHOUT_WORKSPACE]
         raise ValueError(f"workspace_bytes: op must be one of {known}, got {op!r}")
     if sizes:
         raise TypeError(f"workspace_bytes: {op} takes no sizes, got {sorted(sizes)}")

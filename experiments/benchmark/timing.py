@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 Call = Callable[[], object]
-"""Runs the thing once and returns when its result is there."""
+"""Runs the thing once and returns when its result is there. A method ``seconds(count)`` gives the seconds a call."""
 
 
 def pin_threads(count: int) -> int:
@@ -117,6 +117,9 @@ def alternate(
 
 
 def _seconds(call: Call, count: int, clock: Callable[[], float]) -> float:
+    timed = getattr(call, "seconds", None)  # one in another process takes its time there
+    if timed is not None:
+        return timed(count)
     begin = clock()
     for _ in range(count):
         call()

@@ -63,7 +63,9 @@ def in_use(rows: jax.Array, limits: Sequence[int]) -> jax.Array:
     for column in reversed(range(rows.shape[1])):  # lexicographic
         now, then = rows[:, column], before[:, column]
         ascends = (now > then) | ((now == then) & ascends)
-    return jnp.cumsum((~(inside & ascends)).astype(jnp.int32)) == 0
+    # The place of the first row that breaks off: cheaper than a running sum.
+    number = jnp.arange(rows.shape[0], dtype=jnp.int32)
+    return number < jnp.min(jnp.where(inside & ascends, LARGEST, number), initial=LARGEST)
 
 
 class Parts(NamedTuple):

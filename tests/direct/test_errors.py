@@ -11,7 +11,7 @@ from flax import nnx
 
 import jaxsparse
 import xla_kernels
-from jaxsparse import block, direct, models, nn, optim
+from jaxsparse import block, direct, models, nn, optim, voxel
 from jaxsparse.direct import SparseTensor
 from tests.argument_rows import Refused, container
 from tests.argument_table import TABLE, page
@@ -83,6 +83,8 @@ def public_functions():
     lists = block.BlockIndices
     yield "block.BlockIndices.from_indices", set(inspect.signature(lists.from_indices).parameters)
     yield "block.BlockIndices.validate", {"indices", "count", "geometry", "batch_size"}
+    for name in ("conv", "submanifold_conv", "conv_transpose", "inverse_conv", "kernel_from_spconv", "kernel_to_spconv"):  # fmt: skip
+        yield f"voxel.{name}", set(inspect.signature(getattr(voxel, name)).parameters)
     for module, prefix in ((nn, "nn."), (models, "models."), (optim, "optim.")):
         for name in module.__all__:
             public = getattr(module, name)

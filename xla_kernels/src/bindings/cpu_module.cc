@@ -18,6 +18,8 @@
 #include "../direct/lanes.h"
 #include "../direct/merge.h"
 #include "../direct/windows.h"
+#include "../voxel/conv.h"
+#include "../voxel/conv_kernel_grad.h"
 #include "cuda_workspace.h"
 #include "module_util.h"
 
@@ -111,6 +113,23 @@ int64_t put_add_workspace_bytes(int64_t capacity, int64_t itemsize) {
   return by_itemsize(itemsize, [&](auto type) { return put_add_bytes<decltype(type)>(capacity); });
 }
 
+// For map_conv and map_conv_kernel_grad: a convolution over a kernel map.
+int64_t map_conv_workspace_bytes(const std::string& op, int64_t taps, int64_t in_rows, int64_t out_rows,
+                                 int64_t in_channels, int64_t out_channels, int64_t groups, int64_t itemsize) {
+  require_counts({taps, in_channels, out_channels, groups});
+  if (in_rows < 0 || out_rows < 0 || std::max(in_rows, out_rows) > std::numeric_limits<int32_t>::max())
+    throw std::invalid_argument("rows must be 0 to 2^31 - 1");
+  if (in_channels % groups || out_channels % groups)
+    throw std::invalid_argument("the channels do not fall into groups");
+  const voxel::ConvSizes n{taps, in_rows, out_rows, in_channels, out_channels, groups};
+  return by_itemsize(itemsize, [&](auto type) -> int64_t {
+    using T = decltype(type);
+    if (op == "map_conv") return voxel::lay_out_conv<T>(n, nullptr).bytes;
+    if (op == "map_conv_kernel_grad") return voxel::lay_out_kernel_grad<T>(n, nullptr).bytes;
+    throw std::invalid_argument("unknown convolution '" + op + "'");
+  });
+}
+
 }  // namespace
 }  // namespace jaxsparse
 
@@ -133,5 +152,7 @@ NB_MODULE(_cpu, m) {
   m.def("add_workspace_bytes", &jaxsparse::add_workspace_bytes, nb::kw_only(), "x_capacity"_a, "y_capacity"_a,
         "out_capacity"_a, "itemsize"_a);
   m.def("put_add_workspace_bytes", &jaxsparse::put_add_workspace_bytes, nb::kw_only(), "capacity"_a, "itemsize"_a);
+  m.def("map_conv_workspace_bytes", &jaxsparse::map_conv_workspace_bytes, "op"_a, nb::kw_only(), "taps"_a, "in_rows"_a,
+        "out_rows"_a, "in_channels"_a, "out_channels"_a, "groups"_a, "itemsize"_a);
   m.def("cuda_workspace_bytes", &jaxsparse::cuda_workspace_bytes, "op"_a, "batch"_a.none(), "sizes"_a);
 }

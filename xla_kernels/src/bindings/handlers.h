@@ -49,7 +49,9 @@
   X("jaxsparse_voxel_pool_put", JaxsparseVoxelPoolPut)       \
   X("jaxsparse_voxel_pool_sum", JaxsparseVoxelPoolSum)       \
   X("jaxsparse_voxel_segment_sum", JaxsparseVoxelSegmentSum) \
-  X("jaxsparse_voxel_segment_max", JaxsparseVoxelSegmentMax)
+  X("jaxsparse_voxel_segment_max", JaxsparseVoxelSegmentMax) \
+  X("jaxsparse_voxel_map_conv", JaxsparseVoxelMapConv)       \
+  X("jaxsparse_voxel_map_conv_kernel_grad", JaxsparseVoxelMapConvKernelGrad)
 
 #define JAXSPARSE_ALL_HANDLERS(X) \
   JAXSPARSE_HANDLERS(X)           \

@@ -1,36 +1,8 @@
 // Chooses the leaf loops for the processor at hand, once.
-#include <cstdlib>
-#include <cstring>
-
+#include "../core/isa.h"
 #include "lanes.h"
 
 namespace jaxsparse {
-namespace {
-
-enum class Isa { kPortable, kAvx2, kAvx512 };
-
-Isa detect() {
-  Isa best = Isa::kPortable;
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
-  best = avx512 ? Isa::kAvx512 : avx2 ? Isa::kAvx2 : Isa::kPortable;
-#endif
-  if (const char* wish = std::getenv("JAXSPARSE_ISA")) {
-    if (!std::strcmp(wish, "portable")) best = Isa::kPortable;
-    if (!std::strcmp(wish, "avx2") && best == Isa::kAvx512) best = Isa::kAvx2;
-  }
-  return best;
-}
-
-Isa isa() {
-  static const Isa chosen = detect();
-  return chosen;
-}
-
-}  // namespace
 
 const char* instruction_set() {
   switch (isa()) {
