@@ -93,7 +93,7 @@ CONCAT = section(
     "nn.concat",
     nn.concat,
     {"xs": Late(lambda: [container(), container()])},
-    ("xs", "a container", x(), type_error("xs must be a sequence of direct.SparseTensor or of arrays")),
+    ("xs", "a container", x(), type_error("xs must be a sequence of direct.SparseTensor, of voxel.VoxelTensor or of arrays")),
     ("xs", "nothing", (), value_error("xs must be at least one activation")),
     ("xs", "containers and arrays", Late(lambda: [container(), DENSE]), type_error("xs[1] must be a direct.SparseTensor, as xs[0]")),
     ("xs", "arrays of several spatial shapes", Late(lambda: [DENSE, f32(1, 5, 4, 2)]), value_error("xs[1] must be of shape (1, 4, 5, 2) (that of xs[0], but for the channels)")),

@@ -52,6 +52,7 @@ from tests.argument_rows import (
 )
 from tests.argument_voxel_conv import VOXEL_CONV
 from tests.argument_voxel_kit import VOXEL_KIT
+from tests.argument_voxel_layers import VOXEL_LAYERS
 
 PAGE = """# Arguments: what is refused, and what odd values mean
 
@@ -315,7 +316,7 @@ TO_BCOO = section("SparseTensor.to_bcoo", method("to_bcoo"), {}, *BAD_SELF)
 
 TABLE: list[Row] = [
     *CONV, *CONV_WORKSPACE, *MAX_POOL, *RELU, *KIT, *FROM_DENSE, *FROM_COORDS, *FROM_BCOO, *FROM_ENTRIES, *VALIDATE, *TO_DENSE,
-    *TO_BCOO, *LAYERS, *KIT_LAYERS, *OPTIM, *BLOCK, *BLOCK_LAYERS, *VOXEL_CONV, *VOXEL_KIT, *DATA,
+    *TO_BCOO, *LAYERS, *KIT_LAYERS, *OPTIM, *BLOCK, *BLOCK_LAYERS, *VOXEL_CONV, *VOXEL_KIT, *VOXEL_LAYERS, *DATA,
 ]  # fmt: skip
 
 

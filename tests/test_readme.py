@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [f"docs/{name}.md" for name in ("direct", "block", "conventions", "linen", "optim")] + [
-    "README.md"
-]
+PAGES = [
+    f"docs/{name}.md"
+    for name in ("direct", "block", "voxel_models", "conventions", "linen", "optim")
+] + ["README.md"]
 
 
 def blocks(page):

@@ -53,3 +53,17 @@ def sizes(
     return tuple(
         checks.integer(function, f"{argument}[{i}]", n, minimum=1) for i, n in enumerate(value)
     )
+
+
+def level_densities(function: str, value: Any, count: int) -> tuple[float | None, ...]:
+    """A density bound for each of ``count`` levels, or none for all."""
+    if value is None:
+        return (None,) * count
+    wording = f"a sequence of {count} densities"
+    if not checks.is_sequence(value) or isinstance(value, str):
+        raise TypeError(expected(function, "densities", wording, repr(value)))
+    if len(value) != count:
+        raise ValueError(expected(function, "densities", wording, tuple(value)))
+    return tuple(
+        capacities.share_of(function, f"densities[{i}]", density) for i, density in enumerate(value)
+    )

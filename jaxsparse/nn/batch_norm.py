@@ -6,14 +6,15 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxsparse import direct
+from jaxsparse import direct, voxel
 from jaxsparse._core.checks import expected
 from jaxsparse._core.entries import wide_dtype
 from jaxsparse.direct.tensor import check_tensor
+from jaxsparse.voxel.tensor import check_tensor as check_voxels
 
 
 class BatchNorm(nnx.BatchNorm):
-    """``flax.nnx.BatchNorm`` that also takes a ``SparseTensor``: statistics over the *stored* entries of each channel.
+    """``flax.nnx.BatchNorm`` that also takes a ``SparseTensor`` or a ``VoxelTensor``: statistics over what is *stored*.
 
     Constructor, parameters, running statistics (``nnx.BatchStat``) and the switching by ``train()`` and ``eval()`` are
     those of ``nnx.BatchNorm``, so that its weights drop in unchanged; arrays are handed on to it. For a
@@ -24,6 +25,9 @@ class BatchNorm(nnx.BatchNorm):
     * a channel without an entry keeps its running statistics;
     * keys stay: ``bias`` reaches stored entries only;
     * statistics and normalisation are in float32 (float64), whatever ``dtype`` is; ``promote_dtype`` has no effect.
+
+    For a ``VoxelTensor`` they are those of the active sites (:func:`voxel.batch_statistics`); the background goes through
+    the same affine map.
 
     Under automatic partitioning the statistics are those of the batch on all devices; inside ``shard_map`` give
     ``axis_name``.
@@ -71,7 +75,7 @@ class BatchNorm(nnx.BatchNorm):
         """Normalises ``x`` and, unless it uses the running statistics, updates them.
 
         Args:
-          x: ``SparseTensor`` of ``num_features`` channels, or an array as ``nnx.BatchNorm`` takes it.
+          x: ``SparseTensor`` or ``VoxelTensor`` of ``num_features`` channels, or an array as ``nnx.BatchNorm`` takes it.
           use_running_average: takes precedence over that of the layer.
           mask: for arrays only.
 
@@ -79,22 +83,26 @@ class BatchNorm(nnx.BatchNorm):
           The same kind as ``x``.
 
         Raises:
-          ValueError: ``x`` has other channels, or a ``SparseTensor`` came with ``mask`` or another ``axis``.
+          ValueError: ``x`` has other channels, or a container came with ``mask`` or another ``axis``.
         """
-        if not isinstance(x, direct.SparseTensor):
+        if isinstance(x, direct.SparseTensor):
+            check_tensor("BatchNorm", "x", x)
+        elif isinstance(x, voxel.VoxelTensor):
+            check_voxels("BatchNorm", "x", x)
+        else:
             return super().__call__(x, use_running_average, mask=mask)
-        check_tensor("BatchNorm", "x", x)
+        container = type(x).__name__
         if use_running_average is None:
             use_running_average = self.use_running_average
         if mask is not None:
             what = type(mask).__name__
-            raise ValueError(expected("BatchNorm", "mask", "None for this SparseTensor", what))
+            raise ValueError(expected("BatchNorm", "mask", f"None for this {container}", what))
         for name, value, wanted in (
             ("axis", self.axis, -1),
             ("the number of channels", x.channels, self.num_features),
         ):
             if value != wanted:
-                wording = f"{wanted} for this SparseTensor"
+                wording = f"{wanted} for this {container}"
                 raise ValueError(expected("BatchNorm", name, wording, value))
         if use_running_average is None:
             wording = "given to the constructor, to the call or by train() and eval()"
@@ -105,20 +113,36 @@ class BatchNorm(nnx.BatchNorm):
         mean, var = self.mean[...], self.var[...]
         dtype = self.dtype
         if dtype is None:
-            present = [v for v in (x.values, mean, var, scale, bias) if v is not None]
+            present = [v for v in (_stored(x), mean, var, scale, bias) if v is not None]
             dtype = jnp.result_type(*present)
-        x = x.replace(values=x.values.astype(dtype))
+        x = cast(x, dtype)
+        sparse = isinstance(x, direct.SparseTensor)
         if not use_running_average:
-            found = direct.batch_statistics(
+            statistics = direct.batch_statistics if sparse else voxel.batch_statistics
+            found = statistics(
                 x, axis_name=self.axis_name, axis_index_groups=self.axis_index_groups
             )
-            self.mean[...] = updated(self.momentum, mean, found.mean, found.entries)
-            self.var[...] = updated(self.momentum, var, found.var, found.entries)
+            *_, counted = found
+            self.mean[...] = updated(self.momentum, mean, found.mean, counted)
+            self.var[...] = updated(self.momentum, var, found.var, counted)
             mean, var = found.mean, found.var
         wide = wide_dtype(dtype)
         numbers = (None if v is None else v.astype(wide) for v in (scale, bias, mean, var))
         scale, bias, mean, var = numbers
-        return direct.batch_norm(x, scale, bias, mean=mean, var=var, epsilon=self.epsilon)
+        normalise = direct.batch_norm if sparse else voxel.batch_norm
+        return normalise(x, scale, bias, mean=mean, var=var, epsilon=self.epsilon)
+
+
+def _stored(x: Any) -> jax.Array:
+    return x.values if isinstance(x, direct.SparseTensor) else x.features
+
+
+def cast(x: Any, dtype: Any) -> Any:
+    """A container of another dtype."""
+    if isinstance(x, direct.SparseTensor):
+        return x.replace(values=x.values.astype(dtype))
+    background = None if x.background is None else x.background.astype(dtype)
+    return x.replace(features=x.features.astype(dtype), background=background)
 
 
 def updated(momentum: float, running: jax.Array, found: jax.Array, counted: jax.Array) -> jax.Array:

@@ -7,7 +7,7 @@ from flax import nnx
 
 from jaxsparse._core.capacity import share_of
 from jaxsparse._core.checks import expected
-from jaxsparse.nn.measure import check_module, measurer
+from jaxsparse.nn.measure import check_module, measured_layers, measurer
 
 
 def calibrate(
@@ -15,12 +15,16 @@ def calibrate(
 ) -> dict[str, float]:
     """The density bounds with which a model would cut nothing on some batches, with room to spare.
 
+    For :class:`jaxsparse.nn.DirectConv` a bound is a share of a channel's voxels; for the layers of voxels that choose their
+    sites (:class:`jaxsparse.nn.VoxelConv`, :class:`jaxsparse.nn.VoxelConvTranspose`, :class:`jaxsparse.nn.VoxelMaxPool`) it is
+    a share of the voxels of the whole batch, so calibrate them with batches of the size to come.
+
     Runs the model in evaluation mode and reads how many entries every sparse layer found before its capacity cut them
     (``nnz``). What a layer finds depends on what the layers before it kept: for what a network needs uncut, calibrate it
     without bounds; to check given bounds, with them. The model is left as it is.
 
     Args:
-      model: an ``nnx.Module`` with :class:`jaxsparse.nn.DirectConv` layers.
+      model: an ``nnx.Module`` with such layers.
       batches: inputs of the model, one at a time; a tuple holds several arguments. Equal shapes share a compilation.
       headroom: factor on the largest count of any (sample, channel).
 
@@ -49,10 +53,15 @@ def calibrate(
         what = type(batches).__name__
         raise TypeError(expected("calibrate", "batches", "an iterable of inputs", what))
     measure = measurer(model)
+    # Layers whose sites are those of another one have no bound.
+    layers = measured_layers(model).items()
+    given = {name for name, layer in layers if not hasattr(layer, "density_bound")}
     needed: dict[str, float] = {}
     for batch in batches:
         arguments = batch if type(batch) is tuple else (batch,)
         for name, layer in measure(*arguments).items():
+            if name.partition(" ")[0] in given:
+                continue
             most = max(1, int(layer.found.max(initial=0)))  # a bound of 0 is none
             share = min(1.0, headroom * most / layer.volume)
             needed[name] = max(needed.get(name, 0.0), share)

@@ -2,18 +2,18 @@
 
 import jax
 
-from jaxsparse import direct
+from jaxsparse import direct, voxel
 from jaxsparse._core import checks
 from jaxsparse.nn.arguments import Activation
 
 
 def relu(x: Activation) -> Activation:
-    """The rectifier; of a ``SparseTensor`` only positive entries stay stored.
+    """The rectifier; of a ``SparseTensor`` only positive entries stay stored, of a ``VoxelTensor`` all sites.
 
     A convolution with ``select="relu"`` does it and the selection in one.
 
     Args:
-      x: a ``SparseTensor`` or a floating point array.
+      x: a ``SparseTensor``, a ``VoxelTensor`` or a floating point array.
 
     Returns:
       The same kind as ``x``, of the same shape and capacity.
@@ -28,14 +28,16 @@ def relu(x: Activation) -> Activation:
     """
     if isinstance(x, direct.SparseTensor):
         return direct.relu(x)
+    if isinstance(x, voxel.VoxelTensor):
+        return voxel.relu(x)
     return jax.nn.relu(checks.float_array("relu", "x", x))
 
 
-def to_dense(x: direct.SparseTensor | jax.Array) -> jax.Array:
+def to_dense(x: direct.SparseTensor | voxel.VoxelTensor | jax.Array) -> jax.Array:
     """The dense channels-last array that ``x`` stands for; an array is returned as it is.
 
     Args:
-      x: a ``SparseTensor`` or a floating point array.
+      x: a ``SparseTensor``, a ``VoxelTensor`` or a floating point array.
 
     Raises:
       TypeError: ``x`` is neither, or not of a floating point type.
@@ -46,6 +48,6 @@ def to_dense(x: direct.SparseTensor | jax.Array) -> jax.Array:
     >>> nn.to_dense(x).shape
     (1, 4, 4, 1)
     """
-    if isinstance(x, direct.SparseTensor):
+    if isinstance(x, direct.SparseTensor | voxel.VoxelTensor):
         return x.to_dense()
     return checks.float_array("to_dense", "x", x)

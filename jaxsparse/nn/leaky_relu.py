@@ -2,16 +2,16 @@
 
 import jax
 
-from jaxsparse import direct
+from jaxsparse import direct, voxel
 from jaxsparse._core import checks
 from jaxsparse.nn.arguments import Activation
 
 
 def leaky_relu(x: Activation, slope: float = 0.01) -> Activation:
-    """Negative values times ``slope``, the others as they are; entries of a ``SparseTensor`` stay stored.
+    """Negative values times ``slope``, the others as they are; entries of a ``SparseTensor`` and sites stay stored.
 
     Args:
-      x: a ``SparseTensor`` or a floating point array.
+      x: a ``SparseTensor``, a ``VoxelTensor`` or a floating point array.
       slope: a number; see :func:`jaxsparse.direct.leaky_relu`.
 
     Returns:
@@ -28,5 +28,7 @@ def leaky_relu(x: Activation, slope: float = 0.01) -> Activation:
     """
     if isinstance(x, direct.SparseTensor):
         return direct.leaky_relu(x, slope)
+    if isinstance(x, voxel.VoxelTensor):
+        return voxel.leaky_relu(x, slope)
     x = checks.float_array("leaky_relu", "x", x)
     return jax.nn.leaky_relu(x, checks.number("leaky_relu", "slope", slope))

@@ -9,10 +9,11 @@ import jax
 import numpy as np
 from flax import nnx
 
-from jaxsparse import direct
+from jaxsparse import voxel
 from jaxsparse._core.checks import expected
 from jaxsparse.nn.direct_conv import DirectConv
 from jaxsparse.nn.observe import observing
+from jaxsparse.nn.voxel_plan import is_voxel_layer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,16 +21,17 @@ class Measurement:
     """One layer and one batch.
 
     Attributes:
-      found: int32 ``[batch, channels]``: ``nnz``, the entries before the capacity cut them.
-      capacity: entries that a channel may store.
-      volume: voxels of a channel.
-      itemsize: bytes of a value.
+      found: int32 ``[batch, channels]``: ``nnz``, the entries before the capacity cut them. Of a ``VoxelTensor`` ``[1, 1]``:
+        ``count``, the sites.
+      capacity: entries that a channel may store; rows.
+      volume: voxels of a channel; of the batch.
+      nbytes: bytes of the output.
     """
 
     found: np.ndarray
     capacity: int
     volume: int
-    itemsize: int
+    nbytes: int
 
 
 def sparse_layers(model: nnx.Module) -> dict[str, DirectConv]:
@@ -41,6 +43,15 @@ def sparse_layers(model: nnx.Module) -> dict[str, DirectConv]:
     }
 
 
+def measured_layers(model: nnx.Module) -> dict[str, Any]:
+    """The layers of a model that are measured, those of voxels, too, by their path, in the order of ``nnx.iter_graph``."""
+    return {
+        ".".join(map(str, path)) or type(node).__name__: node
+        for path, node in nnx.iter_graph(model)
+        if isinstance(node, DirectConv) or is_voxel_layer(node)
+    }
+
+
 def measurer(model: nnx.Module) -> Callable[..., dict[str, Measurement]]:
     """A function that runs a model, in evaluation mode, and returns a ``Measurement`` for each sparse layer.
 
@@ -48,7 +59,7 @@ def measurer(model: nnx.Module) -> Callable[..., dict[str, Measurement]]:
     cannot be looked into this way. A layer that is called again is listed again, as ``name (call 2)``.
 
     Args:
-      model: any ``nnx.Module`` with :class:`jaxsparse.nn.DirectConv` layers.
+      model: any ``nnx.Module`` with :class:`jaxsparse.nn.DirectConv` or voxel layers.
 
     Returns:
       A function of the model's own arguments.
@@ -59,16 +70,21 @@ def measurer(model: nnx.Module) -> Callable[..., dict[str, Measurement]]:
     def run(state: Any, arguments: tuple[Any, ...]) -> list[Any]:
         copy = nnx.merge(graph, state)
         copy.eval()
-        names = {id(layer): name for name, layer in sparse_layers(copy).items()}
+        names = {id(layer): name for name, layer in measured_layers(copy).items()}
         found: dict[str, Any] = {}
 
-        def see(layer: DirectConv, y: direct.SparseTensor) -> None:
+        def see(layer: Any, y: Any) -> None:
             base = names.get(id(layer), type(layer).__name__)
             name, call = base, 1
             while name in found:
                 call += 1
                 name = f"{base} (call {call})"
-            found[name] = (y.nnz, y.capacity, math.prod(y.spatial_shape), y.values.dtype.itemsize)
+            volume = math.prod(y.spatial_shape)
+            if isinstance(y, voxel.VoxelTensor):
+                count = y.count.reshape(1, 1)
+                found[name] = (count, y.capacity, y.batch_size * volume, y.nbytes)
+            else:
+                found[name] = (y.nnz, y.capacity, volume, y.nbytes)
 
         with observing(see):
             copy(*arguments)

@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxsparse import direct
 
-Observer = Callable[[Any, direct.SparseTensor], None]
+Observer = Callable[[Any, Any], None]
 Replacer = Callable[[Any, direct.SparseTensor, direct.SparseTensor], direct.SparseTensor]
 
 _observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
@@ -29,7 +29,7 @@ def observing(observer: Observer) -> Iterator[None]:
 
 @contextmanager
 def replacing(replacer: Replacer) -> Iterator[None]:
-    """Has every sparse layer that runs in a ``with`` block return ``replacer(layer, input, output)``."""
+    """Has every direct convolution that runs in a ``with`` block return ``replacer(layer, input, output)``."""
     token = _replacer.set(replacer)
     try:
         yield
@@ -37,10 +37,10 @@ def replacing(replacer: Replacer) -> Iterator[None]:
         _replacer.reset(token)
 
 
-def notify(layer: Any, x: direct.SparseTensor, output: direct.SparseTensor) -> direct.SparseTensor:
+def notify(layer: Any, x: Any, output: Any) -> Any:
     """Tells the observer, if there is one, what a layer returns; what the layer shall return."""
     replacer, observer = _replacer.get(), _observer.get()
-    if replacer is not None:
+    if replacer is not None and isinstance(output, direct.SparseTensor):
         output = replacer(layer, x, output)
     if observer is not None:
         observer(layer, output)

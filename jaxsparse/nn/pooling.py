@@ -1,5 +1,6 @@
 """Pooling and unpooling, over sparse containers and dense channels-last arrays alike."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -7,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsparse import direct
+from jaxsparse import direct, voxel
 from jaxsparse._core import checks, windows
 from jaxsparse._core.checks import expected
 from jaxsparse._core.entries import wide_dtype
 from jaxsparse.direct.tensor import check_tensor
-from jaxsparse.nn.arguments import Activation, no_capacity, same_kind
+from jaxsparse.nn.arguments import Activation, no_capacity, no_plan, same_kind
 
 
 def max_pool(
@@ -20,19 +21,25 @@ def max_pool(
     window_shape: int | Sequence[int],
     strides: int | Sequence[int] | None = None,
     *,
+    padding: windows.Padding | None = None,
     capacity: int | None = None,
+    plan: voxel.KernelMap | None = None,
 ) -> Activation:
-    """Maximum over windows that start at multiples of the stride and are cut at the end.
+    """Maximum over windows that start at multiples of the stride and are cut at the end; over those of ``voxel.max_pool``.
 
     Args:
-      x: a ``SparseTensor`` (the maximum over its *stored* entries) or an array ``[batch, *spatial, channels]`` (the
-        maximum over all voxels). After a ReLU the two agree.
+      x: a ``SparseTensor`` (the maximum over its *stored* entries), an array ``[batch, *spatial, channels]`` (the
+        maximum over all voxels), or a ``VoxelTensor``. After a ReLU the first two agree.
       window_shape: an integer or one for each spatial dimension.
       strides: likewise; the window itself if left out.
-      capacity: entries an output channel may store, see :func:`jaxsparse.direct.max_pool`. Sparse input only.
+      padding: of a ``VoxelTensor`` and of arrays, as in ``lax.reduce_window``. Left out: ``"VALID"`` for a
+        ``VoxelTensor``; arrays are padded at the end, so that the last window is cut.
+      capacity: entries an output channel may store, see :func:`jaxsparse.direct.max_pool`, or rows, see
+        :func:`jaxsparse.voxel.max_pool`. Sparse input only.
+      plan: for a ``VoxelTensor`` only, see :func:`jaxsparse.voxel.plan`.
 
     Returns:
-      The same kind as ``x``, with ``ceil(n / stride)`` voxels a spatial dimension.
+      The same kind as ``x``, with ``ceil(n / stride)`` voxels a spatial dimension unless there is a padding.
 
     Raises:
       ValueError: ``window_shape``, ``strides`` or ``capacity`` is below 1 or has the wrong length, as in
@@ -46,11 +53,20 @@ def max_pool(
     >>> nn.max_pool(jnp.arange(5.0).reshape(1, 5, 1), 2).ravel().tolist()
     [1.0, 3.0, 4.0]
     """
+    if isinstance(x, voxel.VoxelTensor):
+        padding = "VALID" if padding is None else padding
+        return voxel.max_pool(
+            x, window_shape, strides, padding=padding, capacity=capacity, plan=plan
+        )
+    no_plan("max_pool", x, plan=plan)
     if isinstance(x, direct.SparseTensor):
+        no_plan("max_pool", x, padding=padding)
         _geometry("max_pool", x, window_shape, strides)
         return direct.max_pool(x, window_shape, strides, capacity=capacity)
     no_capacity("max_pool", capacity)
     x = checks.float_array("max_pool", "x", x)
+    if padding is not None:
+        return _padded("max_pool", x, window_shape, strides, padding, -np.inf, jax.lax.max)[0]
     g = _geometry("max_pool", x, window_shape, strides)
     # A tracer in place of NumPy's number would hide the maximum from autodiff.
     return _reduce_windows(x, g, np.array(-np.inf, x.dtype), jax.lax.max)
@@ -61,19 +77,24 @@ def avg_pool(
     window_shape: int | Sequence[int],
     strides: int | Sequence[int] | None = None,
     *,
+    padding: windows.Padding | None = None,
     capacity: int | None = None,
+    plan: voxel.KernelMap | None = None,
 ) -> Activation:
-    """Mean over windows that start at multiples of the stride and are cut at the end.
+    """Mean over windows that start at multiples of the stride and are cut at the end; over those of ``voxel.avg_pool``.
 
     Args:
-      x: a ``SparseTensor`` (the mean of its *stored* entries) or an array ``[batch, *spatial, channels]`` (the mean of
-        all voxels of the window that lie inside). Where everything is stored the two agree.
+      x: a ``SparseTensor`` (the mean of its *stored* entries), an array ``[batch, *spatial, channels]`` (the mean of
+        all voxels of the window that lie inside), or a ``VoxelTensor``. Where everything is stored all agree.
       window_shape: an integer or one for each spatial dimension.
       strides: likewise; the window itself if left out.
-      capacity: entries an output channel may store, see :func:`jaxsparse.direct.avg_pool`. Sparse input only.
+      padding: as in :func:`max_pool`; of arrays, zeros that count.
+      capacity: entries an output channel may store, see :func:`jaxsparse.direct.avg_pool`, or rows, see
+        :func:`jaxsparse.voxel.avg_pool`. Sparse input only.
+      plan: for a ``VoxelTensor`` only, see :func:`jaxsparse.voxel.plan`.
 
     Returns:
-      The same kind as ``x``, with ``ceil(n / stride)`` voxels a spatial dimension.
+      The same kind as ``x``, with ``ceil(n / stride)`` voxels a spatial dimension unless there is a padding.
 
     Raises:
       TypeError: ``window_shape`` or ``strides`` are no integers.
@@ -84,13 +105,25 @@ def avg_pool(
     >>> nn.avg_pool(jnp.arange(5.0).reshape(1, 5, 1), 2).ravel().tolist()
     [0.5, 2.5, 4.0]
     """
+    if isinstance(x, voxel.VoxelTensor):
+        padding = "VALID" if padding is None else padding
+        return voxel.avg_pool(
+            x, window_shape, strides, padding=padding, capacity=capacity, plan=plan
+        )
+    no_plan("avg_pool", x, plan=plan)
     if isinstance(x, direct.SparseTensor):
+        no_plan("avg_pool", x, padding=padding)
         _geometry("avg_pool", x, window_shape, strides, listed=True)
         return direct.avg_pool(x, window_shape, strides, capacity=capacity)
     no_capacity("avg_pool", capacity)
     x = checks.array("avg_pool", "x", x)
-    g = _geometry("avg_pool", x, window_shape, strides)
     dtype = wide_dtype(x.dtype)
+    if padding is not None:
+        total, size = _padded(
+            "avg_pool", x.astype(dtype), window_shape, strides, padding, 0, jax.lax.add
+        )
+        return (total / jnp.asarray(size, dtype)).astype(x.dtype)
+    g = _geometry("avg_pool", x, window_shape, strides)
     total = _reduce_windows(x.astype(dtype), g, np.zeros((), dtype), jax.lax.add)
     voxels = np.ones((), dtype)
     for n, o, w, s in zip(*g, strict=True):
@@ -103,8 +136,8 @@ def global_max_pool(x: Activation) -> jax.Array:
     """The maximum of each (batch element, channel): ``[batch, channels]``.
 
     Args:
-      x: a ``SparseTensor`` (the maximum of its *stored* entries, 0 where there is none) or an array
-        ``[batch, *spatial, channels]`` (of all voxels).
+      x: a ``SparseTensor`` (the maximum of its *stored* entries, 0 where there is none), a ``VoxelTensor`` (of its active
+        sites, with a background of all voxels) or an array ``[batch, *spatial, channels]`` (of all voxels).
 
     >>> import jax.numpy as jnp
     >>> from jaxsparse import nn
@@ -113,6 +146,8 @@ def global_max_pool(x: Activation) -> jax.Array:
     """
     if isinstance(x, direct.SparseTensor):
         return direct.global_max_pool(x)
+    if isinstance(x, voxel.VoxelTensor):
+        return voxel.global_max_pool(x)
     x, axes = _spatial_axes("global_max_pool", x)
     return jnp.max(x, axes)
 
@@ -121,8 +156,8 @@ def global_avg_pool(x: Activation) -> jax.Array:
     """The mean of each (batch element, channel): ``[batch, channels]``.
 
     Args:
-      x: a ``SparseTensor`` (the mean of its *stored* entries, 0 where there is none) or an array
-        ``[batch, *spatial, channels]`` (of all voxels).
+      x: a ``SparseTensor`` (the mean of its *stored* entries, 0 where there is none), a ``VoxelTensor`` (of its active
+        sites, with a background of all voxels) or an array ``[batch, *spatial, channels]`` (of all voxels).
 
     >>> import jax.numpy as jnp
     >>> from jaxsparse import nn
@@ -131,20 +166,29 @@ def global_avg_pool(x: Activation) -> jax.Array:
     """
     if isinstance(x, direct.SparseTensor):
         return direct.global_avg_pool(x)
+    if isinstance(x, voxel.VoxelTensor):
+        return voxel.global_avg_pool(x)
     x, axes = _spatial_axes("global_avg_pool", x)
     return jnp.mean(x, axes)
 
 
 def unpool(
-    x: Activation, onto: Activation, strides: int | Sequence[int] | None = None
+    x: Activation,
+    onto: Activation,
+    strides: int | Sequence[int] | None = None,
+    *,
+    padding: windows.Padding | None = None,
+    plan: voxel.KernelMap | None = None,
 ) -> Activation:
     """The values of ``x`` at the nearest finer voxels: each of ``onto`` gets that of ``coordinate // strides``.
 
     Args:
-      x: what is spread: a ``SparseTensor``, or an array ``[batch, *spatial, channels]``.
-      onto: the same kind as ``x``. A ``SparseTensor`` gives keys, counts and capacity of the result; of an array only
-        the spatial shape counts.
+      x: what is spread: a ``SparseTensor``, a ``VoxelTensor``, or an array ``[batch, *spatial, channels]``.
+      onto: the same kind as ``x``. A ``SparseTensor`` gives keys, counts and capacity of the result, a ``VoxelTensor`` its
+        sites; of an array only the spatial shape counts.
       strides: an integer or one for each spatial dimension; the smallest between the two shapes if left out.
+      padding: for a ``VoxelTensor`` only, that of the pooling; left out: ``"VALID"``.
+      plan: for a ``VoxelTensor`` only, see :func:`jaxsparse.voxel.plan`.
 
     Returns:
       The same kind as ``x`` with the spatial shape of ``onto``.
@@ -159,6 +203,10 @@ def unpool(
     [1.0, 1.0, 2.0]
     """
     same_kind("unpool", "x", x, "onto", onto)
+    if isinstance(x, voxel.VoxelTensor):
+        padding = "VALID" if padding is None else padding
+        return voxel.unpool(x, cast(voxel.VoxelTensor, onto), strides, padding=padding, plan=plan)
+    no_plan("unpool", x, padding=padding, plan=plan)
     if isinstance(x, direct.SparseTensor):
         return direct.unpool(x, cast(direct.SparseTensor, onto), strides)
     y, target = checks.array("unpool", "x", x), checks.array("unpool", "onto", onto)
@@ -193,6 +241,22 @@ def _reduce_windows(
     return jax.lax.reduce_window(
         x, start, combine, (1, *g.window, 1), (1, *g.strides, 1), [(0, 0), *ends, (0, 0)]
     )
+
+
+def _padded(
+    function: str, x: jax.Array, window_shape: Any, strides: Any, padding: Any, start: float,
+    combine: Callable[..., jax.Array],
+) -> tuple[jax.Array, int]:  # fmt: skip
+    """Windows of the padded array, and how many voxels they have."""
+    shape = windows.dense_spatial_shape(function, x.shape)
+    window = checks.integers(function, "window_shape", window_shape, dims=len(shape))
+    strides = window if strides is None else strides
+    g = windows.convolution(function, shape, window, strides, padding, 1, argument="window_shape")
+    pads = [(0, 0), *g.padding, (0, 0)]
+    y = jax.lax.reduce_window(
+        x, np.array(start, x.dtype), combine, (1, *window, 1), (1, *g.strides, 1), pads
+    )
+    return y, math.prod(window)
 
 
 def _spatial_axes(function: str, x: Any) -> tuple[jax.Array, tuple[int, ...]]:

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from jaxsparse.nn.measure import Measurement, check_module, measurer, sparse_layers
-
-KEY_BYTES = 4
+from jaxsparse.nn.direct_conv import DirectConv
+from jaxsparse.nn.measure import Measurement, check_module, measured_layers, measurer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,12 +16,12 @@ class LayerReport:
 
     Attributes:
       layer: its path in the model.
-      capacity: entries a channel may store; without an input only where the layer was given a capacity.
-      density_bound: the same as a share of the volume.
+      capacity: entries a channel may store; of voxels, rows. Without an input only where the layer was given a capacity.
+      density_bound: the same as a share of the volume; of voxels, of the batch's.
       density: mean share of voxels that wanted to respond: for the input, else in the layer's last training call.
-      entries: entries stored for the input.
+      entries: entries stored for the input; of voxels, sites.
       overflow: entries found but cut.
-      nbytes: bytes of the output's keys, values and counters.
+      nbytes: bytes of the output.
       live_weights: weights of the kernel that the pruning mask leaves.
       weights: all weights of the kernel.
     """
@@ -30,7 +29,7 @@ class LayerReport:
     layer: str
     capacity: int | None
     density_bound: float | None
-    density: float
+    density: float | None
     entries: int | None
     overflow: int | None
     nbytes: int | None
@@ -70,7 +69,7 @@ def report(model: nnx.Module, *inputs: Any) -> Report:
     """What the sparse layers of a model may store, and what they store for an input.
 
     Args:
-      model: an ``nnx.Module`` with :class:`jaxsparse.nn.DirectConv` layers. It is left as it is.
+      model: an ``nnx.Module`` with :class:`jaxsparse.nn.DirectConv` or voxel layers. It is left as it is.
       *inputs: arguments of the model; with them it is run once, in evaluation mode. Without them the table has what is
         known without running: bounds, live weights, and the densities of each layer's last training call.
 
@@ -93,40 +92,51 @@ def report(model: nnx.Module, *inputs: Any) -> Report:
       DirectConv        32  0.1250   0.1641      256        80  2,080         72/72
     """
     check_module("report", model)
-    layers = sparse_layers(model)
+    layers = measured_layers(model)
     measured = measurer(model)(*inputs) if inputs else {}
     rows = []
     for name in measured or layers:
         layer = layers[name.partition(" ")[0]]
-        mask = np.asarray(layer.mask[...])
         found = measured.get(name)
+        live, weights = _weights(layer)
         rows.append(
             LayerReport(
                 layer=name,
-                capacity=found.capacity if found else layer.capacity,
-                density_bound=layer.density_bound,
-                density=(
-                    float(found.found.mean() / found.volume)
-                    if found
-                    else float(np.mean(np.asarray(layer.density[...])))
-                ),
-                live_weights=int(mask.sum()),
-                weights=mask.size,
+                capacity=found.capacity if found else getattr(layer, "capacity", None),
+                density_bound=getattr(layer, "density_bound", None),
+                density=float(found.found.mean() / found.volume) if found else _last(layer),
+                live_weights=live,
+                weights=weights,
                 **_usage(found),
             )
         )
     return Report(tuple(rows))
 
 
+def _weights(layer: Any) -> tuple[int, int]:
+    """Live weights of a layer's kernel, and all of them."""
+    if isinstance(layer, DirectConv):
+        mask = np.asarray(layer.mask[...])
+        return int(mask.sum()), mask.size
+    weights = layer.kernel[...].size if hasattr(layer, "kernel") else 0
+    return weights, weights
+
+
+def _last(layer: Any) -> float | None:
+    """The density of a layer's last training call."""
+    if isinstance(layer, DirectConv):
+        return float(np.mean(np.asarray(layer.density[...])))
+    return None
+
+
 def _usage(found: Measurement | None) -> dict[str, int | None]:
     if found is None:
         return {"entries": None, "overflow": None, "nbytes": None}
     stored = np.minimum(found.found, found.capacity)
-    channels = found.found.size
     return {
         "entries": int(stored.sum()),
         "overflow": int((found.found - stored).sum()),
-        "nbytes": channels * (found.capacity * (KEY_BYTES + found.itemsize) + KEY_BYTES),
+        "nbytes": found.nbytes,
     }
 
 
