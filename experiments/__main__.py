@@ -1,4 +1,4 @@
-"""The command line: ``python -m experiments train|evaluate|activations|table|figure|densities|sweep|report|benchmark``."""
+"""The command line: ``python -m experiments train|evaluate|activations|table|figure|densities|sweep|report|detector|benchmark``."""
 
 import argparse
 import datetime
@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_sweep(commands)
     _add_report(commands)
     _add_densities(commands)
+    _add_detector(commands)
     options, rest = parser.parse_known_args(arguments)
     # argparse gives up on KEY=VALUE behind an option.
     stray = [text for text in rest if text.startswith("-") or "=" not in text]
@@ -209,6 +210,12 @@ def _add_report(commands) -> None:
 
 def _add_densities(commands) -> None:
     from experiments.densities import command
+
+    command.add_parser(commands)
+
+
+def _add_detector(commands) -> None:
+    from experiments.detection import command
 
     command.add_parser(commands)
 

@@ -43,7 +43,7 @@ def build_optimizer(
     Raises:
       ConfigError: pruning or regularisation of a network without sparse convolutions.
     """
-    transform = _transform(config.optimizer, total_steps, steps_per_epoch)
+    transform = transformation(config.optimizer, total_steps, steps_per_epoch)
     pruning, regularizer = config.pruning, config.regularizer
     if pruning is None and regularizer is None:
         return Optimizer(transform)
@@ -94,9 +94,10 @@ def _keys(path: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(key for key in keys if key is not None)
 
 
-def _transform(
+def transformation(
     config: OptimizerConfig, total_steps: int, steps_per_epoch: int
 ) -> optax.GradientTransformation:
+    """The optimiser itself, without pruning and regularisation."""
     rate = learning_rate(config, total_steps, steps_per_epoch)
     match config.kind:
         case "adagrad":

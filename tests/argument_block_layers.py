@@ -194,6 +194,7 @@ DETECTOR = section(
     ("upsample_features", "as many as stages", (2, 2), value_error("upsample_features must be at most 1 numbers, one less than stages")),
     ("block_sizes", "one a stage", (5, 5), value_error("block_sizes must be 3 integers, one more than stages")),
     ("density", "0", 0, value_error("density must be a positive, finite number")),
+    ("density", "not one a list", {"stem": 0.5}, value_error("density must be a number, or one for each of")),
     ("class_prior", "1", 1, value_error("class_prior must be above 0 and below 1, got 1")),
     ("class_prior", "a string", "rare", type_error("class_prior must be a number")),
     ("background", "infinite", -np.inf, value_error("background must be finite")),
@@ -230,6 +231,15 @@ CALL_DETECTOR = (
         ("mask", "integers", np.ones((1, 8, 8), np.int32), type_error("mask must be of dtype bool, float16")),
         ("mask", "at no resolution of the network", f32(1, 5, 8), value_error("spatial_shape[0] must be such that one of 5 and 8 is the other over a whole number")),
         ("spatial_shape", "3 dimensions", (8, 8, 8), value_error("spatial_shape must be 2 integers")),
+    ),
+    *section(
+        "models.BlockDetector.densities",
+        lambda **arguments: detector().densities(**arguments),
+        {"mask": np.ones((1, 8, 8), bool), "spatial_shape": (8, 8)},
+        ("mask", "integers", np.ones((1, 8, 8), np.int32), type_error("resize_mask: mask must be of dtype bool")),
+        ("mask", "all 0", np.zeros((1, 8, 8), np.float32), Defined("room for one block", lambda found: min(found.values()) > 0)),
+        ("spatial_shape", "of another length", (8,), value_error("spatial_shape must be 2 integers")),
+        ("headroom", "below 1", 0.5, value_error("headroom must be finite and at least 1")),
     ),
     *section(
         "models.BlockDetector.geometries",

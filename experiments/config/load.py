@@ -3,22 +3,30 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from experiments.config.explain import explain
 from experiments.config.schema import ExperimentConfig
 from experiments.config.yaml_loader import parse_yaml
 from experiments.errors import ConfigError
 
+S = TypeVar("S", bound=BaseModel)
+
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
-    """Reads an experiment's configuration.
+    """Reads the configuration of an experiment with a network of :mod:`jaxsparse.direct`: :func:`read_config`."""
+    return read_config(path, ExperimentConfig, overrides)
+
+
+def read_config(path: str | Path, kind: type[S], overrides: Sequence[str] = ()) -> S:
+    """Reads a configuration.
 
     Args:
       path: a YAML file.
+      kind: what it is to be.
       overrides: ``key=value`` strings, keys dotted (``train.epochs=1``), values written as in YAML.
 
     Returns:
@@ -42,17 +50,22 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentCo
         raise ConfigError(f"{path} must hold a mapping of keys to values")
     for override in overrides:
         apply_override(values, override)
-    return validate(values, source=str(path))
+    return validate_as(kind, values, source=str(path))
 
 
 def validate(values: dict[str, Any], source: str) -> ExperimentConfig:
+    """:func:`validate_as` for the kind of :func:`load_config`."""
+    return validate_as(ExperimentConfig, values, source)
+
+
+def validate_as(kind: type[S], values: dict[str, Any], source: str) -> S:
     """Validates plain values; ``source`` names them in errors."""
     try:
         # Through JSON: strict about numbers and strings, and still able to read a path or a tuple.
-        return ExperimentConfig.model_validate_json(json.dumps(values))
+        return kind.model_validate_json(json.dumps(values))
     except (TypeError, ValueError) as error:
         if isinstance(error, ValidationError):
-            lines = explain(error, ExperimentConfig)
+            lines = explain(error, kind)
             raise ConfigError("\n".join(f"{source}: {line}" for line in lines)) from None
         raise ConfigError(f"{source}: {error}") from error
 

@@ -114,6 +114,42 @@ def read_calibration(path: Path) -> np.ndarray:
     Raises:
       DataError: the file is absent, or R0_rect or Tr_velo_to_cam is missing or damaged.
     """
+    to_camera, rectify = _matrices(path, ("Tr_velo_to_cam", (3, 4)), ("R0_rect", (3, 3)))
+    try:
+        return np.linalg.inv(rectify @ to_camera)
+    except np.linalg.LinAlgError:
+        raise DataError(f"{path} is corrupt: its transformation cannot be undone") from None
+
+
+def read_projection(path: Path) -> np.ndarray:
+    """Reads a calibration: float64 ``[4, 4]``, from the LiDAR's frame to the left colour camera's pixels.
+
+    The first two rows are column and row of a pixel times its depth, the third is its depth in metres.
+
+    Raises:
+      DataError: the file is absent, or P2, R0_rect or Tr_velo_to_cam is missing or damaged.
+    """
+    to_camera, rectify, project = _matrices(
+        path, ("Tr_velo_to_cam", (3, 4)), ("R0_rect", (3, 3)), ("P2", (3, 4))
+    )
+    return project @ rectify @ to_camera
+
+
+IMAGE_SIZE = (1242, 375)
+"""Columns and rows of the camera's images, as most frames have them; some have a few less."""
+
+
+def in_image(points: np.ndarray, projection: np.ndarray) -> np.ndarray:
+    """Which points the camera sees, whose images the labels were made in: bool ``[N]``."""
+    homogeneous = np.pad(points[:, :3].astype(np.float64), ((0, 0), (0, 1)), constant_values=1)
+    column, row, depth, _ = projection @ homogeneous.T
+    width, height = IMAGE_SIZE
+    inside = (column >= 0) & (column < width * depth) & (row >= 0) & (row < height * depth)
+    return inside & (depth > 0)
+
+
+def _matrices(path: Path, *wanted: tuple[str, tuple[int, int]]) -> list[np.ndarray]:
+    """Matrices of a calibration, made up to float64 ``[4, 4]``."""
     values: dict[str, np.ndarray] = {}
     for number, line in enumerate(_lines(path, "calibration"), start=1):
         name, colon, text = line.partition(":")
@@ -124,18 +160,14 @@ def read_calibration(path: Path) -> np.ndarray:
         except ValueError:
             raise DataError(f"{path}, line {number}: {text.strip()!r} are no numbers") from None
     matrices = []
-    for name, shape in (("R0_rect", (3, 3)), ("Tr_velo_to_cam", (3, 4))):
+    for name, shape in wanted:
         found = values.get(name)
         if found is None or found.size != math.prod(shape) or not np.isfinite(found).all():
             raise DataError(f"{path} has no {name} of {math.prod(shape)} numbers")
         matrix = np.eye(4)
         matrix[: shape[0], : shape[1]] = found.reshape(shape)
         matrices.append(matrix)
-    rectify, to_camera = matrices
-    try:
-        return np.linalg.inv(rectify @ to_camera)
-    except np.linalg.LinAlgError:
-        raise DataError(f"{path} is corrupt: its transformation cannot be undone") from None
+    return matrices
 
 
 def read_boxes(path: Path, to_lidar: np.ndarray) -> Boxes:

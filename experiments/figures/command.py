@@ -8,17 +8,24 @@ from typing import Any
 
 from experiments.config.load import parse_override
 from experiments.errors import UserError
-from experiments.figures import epoch_cost, fill_in
-from experiments.figures.spec import EpochCostConfig, FillInConfig, load_figure
+from experiments.figures import block_geometry, block_size, epoch_cost, fill_in
+from experiments.figures.spec import FigureConfig, load_figure
 from experiments.provenance import provenance
 from experiments.train.run_folder import write_whole
 
 ROOT = Path(__file__).parents[2]
 
-KINDS: dict[str, ModuleType] = {"fill_in": fill_in, "epoch_cost": epoch_cost}
+KINDS: dict[str, ModuleType] = {
+    "fill_in": fill_in,
+    "epoch_cost": epoch_cost,
+    "block_geometry": block_geometry,
+    "block_size": block_size,
+}
 TITLES = {
     "fill_in": "Fill-in: ILA-SCNN's Fig. 3",
     "epoch_cost": "Time and memory of an epoch: ILA-SCNN's Table 2",
+    "block_geometry": block_geometry.TITLE,
+    "block_size": block_size.TITLE,
 }
 
 
@@ -82,7 +89,7 @@ def _overridden(config: Any, overrides: list[str]) -> Any:
     return config.model_copy(update={"set": {**config.set, **dict(map(parse_override, overrides))}})
 
 
-def _read(path: Path, config: FillInConfig | EpochCostConfig) -> dict[str, Any]:
+def _read(path: Path, config: FigureConfig) -> dict[str, Any]:
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -136,12 +136,13 @@ def _arrays(tree: Any) -> dict[str, str]:
 
 def _fixed(config: dict[str, Any]) -> dict[str, Any]:
     """What may not change between the parts of one run. Epochs and logging may, and so may the place of the data."""
-    keys = ("seed", "data", "model", "optimizer", "pruning", "regularizer")
-    fixed = copy.deepcopy({key: config.get(key) for key in keys})
+    free = ("name", "train", "distributed")
+    fixed = copy.deepcopy({key: value for key, value in config.items() if key not in free})
     if isinstance(fixed["data"], dict):
         for key in PLACES:
             fixed["data"].pop(key, None)
-    fixed["train.batch_size"] = config["train"]["batch_size"]
-    if (fixed["optimizer"] or {}).get("schedule") == "cosine":
-        fixed["train.epochs"] = config["train"]["epochs"]  # the learning rate depends on it
-    return fixed
+    train = config["train"]
+    always = ("batch_size", "dense_steps")
+    # The learning rate depends on the length.
+    ending = ("epochs", "steps") if (fixed["optimizer"] or {}).get("schedule") == "cosine" else ()
+    return fixed | {f"train.{key}": train[key] for key in (*always, *ending) if key in train}

@@ -86,8 +86,9 @@ class Parts(NamedTuple):
 
 def parts_of(rows: jax.Array, limits: Sequence[int], parts: int, capacity: int) -> Parts:
     """A list inside ``limits`` (batch, *sizes), shared out. Of too many rows the first stay."""
-    number, each = rows.shape[0], limits[0] // parts
-    batch = jnp.where(in_use(rows, limits), rows[:, 0], limits[0])
+    # The batch may be symbolic.
+    number, each = rows.shape[0], jnp.asarray(limits[0] // parts, jnp.int32)
+    batch = jnp.where(in_use(rows, limits), rows[:, 0], parts * each)
     edges = jnp.arange(parts + 1, dtype=jnp.int32) * each
     first = jnp.sum(batch[None] < edges[:, None], axis=1, dtype=jnp.int32)
     count = first[1:] - first[:-1]

@@ -3,6 +3,7 @@
 import jax
 
 from jaxsparse.block import _arguments, _move
+from jaxsparse.block._rows import listed
 from jaxsparse.block.indices import BlockIndices, check_blocks
 
 
@@ -44,4 +45,4 @@ def gather(
     _arguments.check_count("gather", "x", x.shape[0], geometry)
     _arguments.check_bool("gather", "channels_first", channels_first)
     places = _arguments.places(geometry, geometry.window, x.shape[0], channels_first)
-    return _move.gather(places, x, blocks.indices)
+    return _move.gather(places, x, listed(blocks))

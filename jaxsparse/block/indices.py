@@ -21,8 +21,8 @@ class BlockIndices:
     """A list of active blocks, of a fixed capacity: one list for the whole batch.
 
     The constructor checks nothing (JAX calls it with leaves that are not arrays). :func:`reduce_mask` makes lists, and
-    :meth:`from_indices` takes ones from elsewhere. Operations go by the rows: a list ends at the first row that is out of
-    range or does not ascend.
+    :meth:`from_indices` takes ones from elsewhere. Operations go by the rows: a list ends behind ``count`` of them, or at
+    the first that is out of range or does not ascend.
 
     Attributes:
       indices: int32 ``[M, 1 + d]``, batch element and position in the grid, in raster order (strictly ascending);

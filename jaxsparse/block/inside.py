@@ -6,10 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxsparse._core import checks, explicit_axes
+from jaxsparse._core import checks
 from jaxsparse._core.checks import LARGEST, expected
 from jaxsparse._core.rows import in_use as rows_in_use
 from jaxsparse.block import _arguments
+from jaxsparse.block._rows import listed
 from jaxsparse.block.geometry import Geometry
 from jaxsparse.block.indices import BlockIndices, check_blocks
 
@@ -51,7 +52,7 @@ def inside(blocks: BlockIndices, level: int = 0, *, batch_size: int) -> jax.Arra
     if level >= levels:
         wording = f"one of {levels} levels, 0 to {levels - 1} or from the end"
         raise ValueError(expected("inside", "level", wording, level))
-    (indices,) = explicit_axes.replicate(blocks.indices)
+    indices = listed(blocks)
     return _inside(blocks.geometry, level, batch_size, indices)
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxsparse._core import checks
 from jaxsparse.block import _arguments, _move
+from jaxsparse.block._rows import listed
 from jaxsparse.block.indices import BlockIndices, check_blocks
 
 
@@ -102,7 +103,7 @@ def scatter_new(
     """
     geometry = blocks.geometry
     places = _arguments.places(geometry, geometry.tile, batch_size, False)
-    return _move.scatter_new(places, y, blocks.indices, jnp.asarray(background, y.dtype))
+    return _move.scatter_new(places, y, listed(blocks), jnp.asarray(background, y.dtype))
 
 
 def _onto(function, move, y, blocks, base, channels_first):
@@ -114,4 +115,4 @@ def _onto(function, move, y, blocks, base, channels_first):
     rows = blocks.indices.shape[0]
     y = _arguments.tiles(function, "y", y, base, rows, geometry.tile_size, channels_first)
     places = _arguments.places(geometry, geometry.tile, base.shape[0], channels_first)
-    return move(places, y, blocks.indices, base)
+    return move(places, y, listed(blocks), base)

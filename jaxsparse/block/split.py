@@ -6,9 +6,11 @@ from typing import Any
 import jax
 
 from jaxsparse._core import capacity as capacities
-from jaxsparse._core import checks, explicit_axes
+from jaxsparse._core import checks
 from jaxsparse._core import rows as rows_of
 from jaxsparse._core.checks import expected
+from jaxsparse.block import _arguments
+from jaxsparse.block._rows import listed
 from jaxsparse.block.geometry import Geometry
 from jaxsparse.block.indices import BlockIndices, check_blocks
 
@@ -24,7 +26,7 @@ def split(
     Args:
       blocks: :class:`BlockIndices` of the whole batch.
       parts: how many; it divides ``batch_size``.
-      batch_size: images.
+      batch_size: images; ``x.shape[0]`` will do, a symbolic one too (``"4 * n"``, say, for four parts).
       capacity: rows of each list; None: those of ``blocks``. Of too many the first in raster order stay.
 
     Returns:
@@ -48,18 +50,18 @@ def split(
     """
     check_blocks("split", "blocks", blocks)
     parts = checks.integer("split", "parts", parts, minimum=1)
-    batch_size = checks.integer("split", "batch_size", batch_size, minimum=0)
-    if batch_size % parts:
+    batch_size = _arguments.batch_size("split", batch_size)
+    if batch_size % parts != 0:  # of a symbolic one where that is not known
         wording = f"a divisor of batch_size, {batch_size}"
         raise ValueError(expected("split", "parts", wording, parts))
     rows: Any = blocks.indices.shape[0]
     capacity = capacities.resolve("split", capacity, None, volume=rows, bound=rows)
-    (indices,) = explicit_axes.replicate(blocks.indices)
+    indices = listed(blocks)
     indices, count = _split(blocks.geometry, parts, batch_size, capacity, indices)
     return BlockIndices(indices, count, blocks.geometry)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), inline=True)
-def _split(geometry: Geometry, parts: int, batch_size: int, capacity: int, indices: jax.Array):
+def _split(geometry: Geometry, parts: int, batch_size: Any, capacity: int, indices: jax.Array):
     shared = rows_of.parts_of(indices, (batch_size, *geometry.grid), parts, capacity)
     return shared.rows, shared.count

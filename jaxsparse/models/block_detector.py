@@ -1,7 +1,7 @@
 """SBNet's detector on bird's-eye maps, block-sparse and dense from one definition."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -46,9 +46,10 @@ class BlockDetector(nnx.Module):
       block_sizes: pixels of a window's edge for layers whose input is at full resolution, at half of it, and so on: one
         more than there are stages. None: the paper's search, by size of the map, ranged over odd sizes around the ones
         used here (33, 23, 19, 13, 9, then 7).
-      density: share of the blocks of a grid that a list may hold, ``ceil(density * blocks * batch - 1e-6)``. What follows
-        computes that many, used or not. Of too many, those with the highest mask stay, and the list's ``overflow`` counts
-        the others.
+      density: share of the blocks of a grid that a list may hold, ``ceil(density * blocks * batch - 1e-6)``: a number, or one
+        for each list by name, as :meth:`densities` finds them. What follows computes that many, used or not. Of too many,
+        those with the highest mask stay, and the list's ``overflow`` counts the others. Left out, nothing is cut, and nothing
+        saved: a network that shall be fast needs a density.
       class_prior: probability that the class scores start from.
       background: class score (a logit) outside of active tiles.
       momentum: decay rate of the running statistics.
@@ -107,7 +108,7 @@ class BlockDetector(nnx.Module):
         box_features: int = 4,
         orientation_features: int = 2,
         block_sizes: Sequence[int] | None = None,
-        density: float = 1.0,
+        density: float | Mapping[str, float] = 1.0,
         class_prior: float = 0.01,
         background: float = -10.0,
         momentum: float = 0.99,
@@ -146,7 +147,6 @@ class BlockDetector(nnx.Module):
                 ("orientation_features", orientation_features),
             )
         ]
-        self.density = capacities.share_of(NAME, "density", density)
         class_prior = checks.number(NAME, "class_prior", class_prior, low=0, high=1)
         if class_prior in (0, 1):
             raise ValueError(expected(NAME, "class_prior", "above 0 and below 1", class_prior))
@@ -185,6 +185,7 @@ class BlockDetector(nnx.Module):
         self.in_features = in_features
         self.features = features
         self.units = units
+        self.density = self._checked(density)
 
     def geometries(self, spatial_shape: Sequence[int]) -> dict[str, tuple[int, block.Geometry]]:
         """The grids of blocks by name, with the resolution of each (0: that of the map, 1: half of it, and so on).
@@ -233,13 +234,74 @@ class BlockDetector(nnx.Module):
         mask = jax.lax.stop_gradient(checks.array(NAME, "mask", mask))
         masks = [nn.resize_mask(mask, shape) for shape in shapes]
         lists, found = {}, {}
-        for name, (level, geometry) in self.geometries(spatial_shape).items():
+        grids = self.geometries(spatial_shape)
+        shares = self.density if isinstance(self.density, float) else dict(self.density)
+        for name, (level, geometry) in grids.items():
             if geometry not in found:
+                # Layers of one grid share a list: it has room for the one that asks for the most.
+                share = (
+                    shares
+                    if isinstance(shares, float)
+                    else max(shares[other] for other, (_, g) in grids.items() if g == geometry)
+                )
                 most = mask.shape[0] * geometry.blocks
-                capacity = max(1, min(most, math.ceil(self.density * most - 1e-6)))
+                capacity = max(1, min(most, math.ceil(share * most - 1e-6)))
                 found[geometry] = block.reduce_mask(masks[level], geometry, capacity=capacity)
             lists[name] = found[geometry]
         return lists
+
+    def densities(
+        self, mask: jax.typing.ArrayLike, spatial_shape: Sequence[int], *, headroom: float = 1.25
+    ) -> dict[str, float]:
+        """The shares of the blocks that typical masks make active, by list: what to give as ``density``.
+
+        Not to be called inside ``jit``.
+
+        Args:
+          mask: bool or float ``[images, *spatial]``, as :meth:`blocks` takes them; the fullest image counts.
+          spatial_shape: sizes of the map.
+          headroom: how much more than that.
+
+        Returns:
+          A share above 0, at most 1, for each of :meth:`geometries`.
+
+        Raises:
+          ValueError: a mask whose sizes do not fit, ``headroom`` below 1.
+          TypeError: a mask that is neither bool nor float, or traced.
+
+        Example::
+
+          >>> import jax.numpy as jnp
+          >>> from flax import nnx
+          >>> from jaxsparse import models
+
+          >>> model = models.BlockDetector(
+          ...     3, stem_features=(4,), features=(8, 8), units=(1, 2), neck_features=4,
+          ...     upsample_features=(4,), block_sizes=(9, 9, 5), rngs=nnx.Rngs(0),
+          ... )
+          >>> masks = jnp.zeros((2, 20, 24), bool).at[0, :5, :5].set(True)
+          >>> found = model.densities(masks, (20, 24), headroom=1.0)
+          >>> round(found["stem"], 3), round(found["heads"], 3)
+          (0.083, 0.25)
+        """
+        shapes = self._shapes(spatial_shape)
+        mask = checks.array("densities", "mask", mask)
+        if checks.concrete(mask) is None:
+            wording = "known: densities counts, which jit cannot"
+            raise TypeError(expected("densities", "mask", wording, checks.described(mask)))
+        headroom = checks.number("densities", "headroom", headroom, low=1)
+        levels = [nn.resize_mask(mask, shape) for shape in shapes]
+        found: dict[Any, float] = {}
+        shares = {}
+        for name, (level, geometry) in self.geometries(spatial_shape).items():
+            if geometry not in found:
+                counts = [
+                    int(block.reduce_mask(levels[level][i : i + 1], geometry, capacity=1).count)
+                    for i in range(mask.shape[0])
+                ]
+                found[geometry] = max([1, *counts]) / geometry.blocks
+            shares[name] = min(1.0, headroom * found[geometry])
+        return shares
 
     def __call__(
         self, x: jax.typing.ArrayLike, blocks: Lists | None = None, *, gate: Any = None
@@ -289,6 +351,19 @@ class BlockDetector(nnx.Module):
             y = y * nn.resize_mask(gate, y.shape[1:-1])[..., None]
         outputs = self.heads(y, lists["heads"], (self.background, 0.0, 0.0))
         return dict(zip(("classes", "boxes", "orientations"), outputs, strict=True))
+
+    def _checked(self, density: Any) -> float | tuple[tuple[str, float], ...]:
+        """A share, or one for each list; hashable."""
+        if not isinstance(density, Mapping):
+            return capacities.share_of(NAME, "density", density)
+        # Any size will do for the names.
+        names = list(self.geometries((64 * 2 ** len(self.features),) * 2))
+        if sorted(density) != sorted(names):
+            wording = f"a number, or one for each of {names}"
+            raise ValueError(expected(NAME, "density", wording, sorted(map(str, density))))
+        return tuple(
+            (name, capacities.share_of(NAME, f"density[{name!r}]", density[name])) for name in names
+        )
 
     def _shapes(self, spatial_shape: Any) -> list[tuple[int, ...]]:
         """Sizes at every resolution."""

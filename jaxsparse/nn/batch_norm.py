@@ -10,6 +10,7 @@ from jaxsparse import direct, voxel
 from jaxsparse._core.checks import expected
 from jaxsparse._core.entries import wide_dtype
 from jaxsparse.direct.tensor import check_tensor
+from jaxsparse.nn.variables import assign
 from jaxsparse.voxel.tensor import check_tensor as check_voxels
 
 
@@ -123,8 +124,8 @@ class BatchNorm(nnx.BatchNorm):
                 x, axis_name=self.axis_name, axis_index_groups=self.axis_index_groups
             )
             *_, counted = found
-            self.mean[...] = updated(self.momentum, mean, found.mean, counted)
-            self.var[...] = updated(self.momentum, var, found.var, counted)
+            assign(self.mean, updated(self.momentum, mean, found.mean, counted))
+            assign(self.var, updated(self.momentum, var, found.var, counted))
             mean, var = found.mean, found.var
         wide = wide_dtype(dtype)
         numbers = (None if v is None else v.astype(wide) for v in (scale, bias, mean, var))

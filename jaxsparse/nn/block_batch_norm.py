@@ -13,6 +13,7 @@ from jaxsparse._core.entries import wide_dtype
 from jaxsparse.block.indices import check_blocks
 from jaxsparse.nn.batch_norm import updated
 from jaxsparse.nn.tile_weights import tile_weights
+from jaxsparse.nn.variables import assign
 
 
 class BlockBatchNorm(nnx.BatchNorm):
@@ -132,7 +133,7 @@ class BlockBatchNorm(nnx.BatchNorm):
             weights = tile_weights(blocks, level, batch_size)
             count, mean, var = self._statistics(x, weights.astype(wide))
             for running, found in ((self.mean, mean), (self.var, var)):
-                running[...] = updated(self.momentum, running[...], found, count)
+                assign(running, updated(self.momentum, running[...], found, count))
         factor = jax.lax.rsqrt(var + jnp.asarray(self.epsilon, wide))
         if scale is not None:
             factor = factor * scale.astype(wide)

@@ -16,7 +16,7 @@ from jaxsparse.direct.tensor import check_tensor
 from jaxsparse.nn.arguments import hashable, kernel_size_of
 from jaxsparse.nn.channels import place_channels, take_channels
 from jaxsparse.nn.observe import notify
-from jaxsparse.nn.variables import Density, PruningMask
+from jaxsparse.nn.variables import Density, PruningMask, assign
 
 Ints = int | tuple[int, ...] | list[int]
 
@@ -184,7 +184,7 @@ class DirectConv(nnx.Module):
         )
         if not self.use_running_average and y.nnz.shape[0]:  # an empty batch tells nothing
             share = y.nnz.astype(jnp.float32) / math.prod(y.spatial_shape)
-            self.density[...] = jnp.mean(share, axis=0)
+            assign(self.density, jnp.mean(share, axis=0))
         if self.channels_made is not None:
             y = place_channels(y, self.channels_made, self.out_features)
         return notify(self, given, y)

@@ -10,6 +10,7 @@ from flax import nnx
 from jaxsparse._core.checks import expected, shape
 from jaxsparse.nn.direct_conv import DirectConv
 from jaxsparse.nn.measure import check_module
+from jaxsparse.nn.variables import assign
 
 
 def set_masks(model: nnx.Module, masks: Any) -> None:
@@ -70,7 +71,7 @@ def set_masks(model: nnx.Module, masks: Any) -> None:
         wording += f" (there: {', '.join(names)})" if names else ", which has none"
         raise ValueError(expected("set_masks", "masks", wording, type(masks).__name__))
     for layer, mask in new:
-        layer.mask[...] = jnp.copy(mask)
+        assign(layer.mask, jnp.copy(mask))
 
 
 def _mask_paths(tree: Any) -> Iterator[tuple[Any, ...]]:

@@ -1,6 +1,16 @@
-"""The two kinds of layer state that are not trained by gradients."""
+"""The two kinds of layer state that are not trained by gradients, and how layers write state."""
 
+import jax
 from flax import nnx
+
+
+def assign(variable: nnx.Variable, value: jax.Array) -> None:
+    """Puts a whole array in place of a variable's, in its dtype.
+
+    ``variable[...] = value`` may trace as a scatter through an empty list of indices. Inside ``shard_map`` that list becomes
+    an empty array at its border, of which the compiler of jax 0.11 dies.
+    """
+    variable.set_value(value.astype(variable[...].dtype))
 
 
 class PruningMask(nnx.Variable):

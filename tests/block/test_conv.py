@@ -123,6 +123,36 @@ def test_every_dtype(rng, dtype, tolerance):
         )
 
 
+@pytest.mark.parametrize("channels", [(1, 1), (17, 3), (96, 96), (384, 17)], ids=str)
+def test_channels(rng, channels):
+    """Values and gradients are those of XLA's convolution of the whole image; 5,000 channels: test_large.py."""
+    g = chain("3")
+    x, kernel, bias, base = operands(rng, g, (3, 3), 1, channels)
+    rows = some_rows(g, 1, rng, 0.5)
+    blocks = listed(g, rows, 1, len(rows) + 1)
+    inside = (oracle.owner(g.tile, rows, 1) >= 0)[..., None]
+    layout = ("NHWC", "HWIO", "NHWC")
+
+    def sparse(x, kernel, bias):
+        return block.conv(x, kernel, bias, blocks=blocks, base=base)
+
+    def whole(x, kernel, bias):
+        y = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=layout)
+        return jnp.where(inside, y + bias[None, None, None], base)
+
+    @jax.jit
+    def run(x, kernel, bias):
+        found = []
+        for function in (sparse, whole):
+            y, pull = jax.vjp(function, x, kernel, bias)
+            found.append((y, *pull(jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))))
+        return found
+
+    for found, wanted in zip(*run(x, kernel, bias), strict=True):
+        scale = np.abs(np.asarray(wanted)).max()
+        np.testing.assert_allclose(found / scale, wanted / scale, rtol=0, atol=1e-5)
+
+
 @pytest.mark.core
 def test_all_blocks_are_the_dense_convolution_and_none_is_the_base(rng):
     g = chain("stride")

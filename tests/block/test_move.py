@@ -140,6 +140,23 @@ def test_a_batch_smaller_than_the_list_was_made_for(rng):
     check(rng, listed(g, some_rows(g, BATCH, rng), BATCH), batch=1)
 
 
+def test_a_batch_larger_than_the_list_was_made_for(rng):
+    """Unused rows name the image behind the last one, which there is then: it gains no block."""
+    g = GRIDS["2d"]
+    rows = some_rows(g, BATCH, rng)
+    made = block.reduce_mask(oracle.owner(g.tile, rows, BATCH) >= 0, g, capacity=len(rows) + 2)
+    np.testing.assert_array_equal(made.indices[: len(rows)], rows)
+    x, y, base, *_ = arrays(rng, g, len(rows) + 2, batch=BATCH + 1)
+    in_use = np.arange(len(rows) + 2) < len(rows)
+    wanted = oracle.gather(x, g.window, rows, len(rows) + 2)
+    assert_same_bits(block.gather(x, made), wanted)
+    assert_same_bits(block.scatter(y, made, base), oracle.scatter(y, g.tile, rows, base))
+    inside = block.inside(made, batch_size=BATCH + 1)
+    np.testing.assert_array_equal(inside.any((1, 2)), in_use)
+    parts = block.split(made, BATCH + 1, batch_size=BATCH + 1)
+    assert int(parts.count[-1]) == 0 and int(parts.count.sum()) == len(rows)
+
+
 def test_nan_and_infinity_are_moved_as_they_are(rng):
     g = GRIDS["2d overlap"]
     blocks = listed(g, some_rows(g, 1, rng), 1)

@@ -7,6 +7,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+import jaxsparse
 from jaxsparse import block
 from tests.block.test_jax_rules import G, inputs, layer
 from tests.direct.test_sharding import assert_no_collective, assert_one_all_reduce_each, compiled
@@ -97,6 +98,26 @@ def test_split_lists_are_the_lists_of_the_parts(operands):
     np.testing.assert_array_equal(
         few.indices, block.split(whole, 4, batch_size=BATCH).indices[:, :2]
     )
+
+
+def test_a_symbolic_batch_is_split():
+    """Of a size that is a multiple of the parts; of one that may not be the error says so."""
+    shapes = jax.export.symbolic_shape("4 * n, 12", scope=(scope := jax.export.SymbolicScope()))
+    g = block.geometry((12,), 4, kernel_sizes=3)
+
+    def run(mask, parts=4):
+        return block.split(
+            block.reduce_mask(mask, g, capacity=9), parts, batch_size=mask.shape[0]
+        ).indices
+
+    checks = jaxsparse.export_checks()
+    mask = jax.ShapeDtypeStruct(shapes, jnp.bool_)
+    exported = jax.export.export(jax.jit(run), disabled_checks=checks)(mask)
+    some = jnp.zeros((8, 12), bool).at[jnp.array([0, 3, 6]), jnp.array([0, 5, 11])].set(True)
+    np.testing.assert_array_equal(exported.call(some), run(some))
+    any_size = jax.ShapeDtypeStruct(jax.export.symbolic_shape("b, 12", scope=scope), jnp.bool_)
+    with pytest.raises(ValueError, match="split: parts must be a divisor of batch_size, b, got 2"):
+        jax.export.export(jax.jit(lambda mask: run(mask, 2)), disabled_checks=checks)(any_size)
 
 
 def test_automatic_partitioning_is_right(mesh, operands, single):

@@ -10,6 +10,7 @@ from experiments.errors import ConfigError
 from experiments.figures import command, epoch_cost
 from experiments.figures.epoch_cost import experiment
 from experiments.figures.spec import load_figure
+from tests.experiments.detection_kit import SMALL, write_frames
 
 ROOT = Path(__file__).parents[2]
 
@@ -131,3 +132,36 @@ def test_committed_pages_are_those_of_the_committed_results(file):
     if result.exists():
         text = command.page(config, file.relative_to(ROOT), json.loads(result.read_text()))
         assert page.read_text() == text
+
+
+def test_block_geometry(figure):
+    """The page and the drawing are of the numbers that the library says."""
+    path = figure("{kind: block_geometry, name: geometry, block_size: 7, kernel_sizes: [3, 3]}")
+    assert run(path) == 0
+    (row,) = result_of(path, "geometry")["rows"]
+    assert row["window"] == {"size": [7, 7], "stride": [3, 3], "offset": [-2, -2]}
+    assert row["tile"] == {"size": [3, 3], "stride": [3, 3], "offset": [0, 0]}
+    # Pixel (4, 11): windows of rows -2 + 3 i to 4 + 3 i and columns alike.
+    assert row["active"] == [[i, j] for i in (0, 1, 2) for j in (2, 3, 4)]
+    page = (path.parent / "docs" / "figures" / "geometry.md").read_text()
+    assert "2 pixels on either side" in page and "makes 9 blocks active" in page
+    assert (path.parent / "docs" / "figures" / "geometry.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_block_size(figure, tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXSPARSE_CACHE", str(tmp_path / "cache"))
+    write_frames(tmp_path / "kitti")
+    (tmp_path / "base.yaml").write_text(json.dumps(SMALL))
+    path = figure(
+        "{kind: block_size, name: size, base: base.yaml, frame: '000001', features: [4], dilation: 0.5, "
+        "block_sizes: [5, 9], repeats: 1}"
+    )
+    assert run(path, f"data.root={tmp_path / 'kitti'}") == 0
+    text = (path.parent / "experiments" / "results" / "size.json").read_text()
+    (row,) = json.loads(text)["rows"]
+    assert str(tmp_path) not in text
+    assert row["shape"] == [16, 16, 4] and 0 < row["mask"] < 0.2
+    assert [entry[:2] for entry in row["seconds"]] == [[5, 5], [9, 9]]
+    assert min(entry[2] for entry in row["seconds"]) > 0 < row["dense"]
+    assert row["best"] == min(row["seconds"], key=lambda entry: entry[2])[:2]
+    assert "| 16 x 16 x 4 |" in (path.parent / "docs" / "figures" / "size.md").read_text()

@@ -93,6 +93,21 @@ def test_twins_agree_at_masks_of_ones(rng):
     assert_trees_close(found, wanted, 1e-3, 1e-3)
 
 
+def test_densities_of_typical_masks(rng):
+    """What they need is what the lists then hold, no more; each list has a density of its own."""
+    masks = jnp.zeros((2, 20, 24), bool).at[0, :6, 3:9].set(True).at[1, 10, 10].set(True)
+    free = small(rng)
+    found = free.densities(masks, (20, 24), headroom=1.0)
+    fitted = small(rng, density=found)
+    assert min(found.values()) < 0.3 and max(found.values()) <= 1
+    for image in masks:
+        wanted = free.blocks(image[None], (20, 24))
+        for name, blocks in fitted.blocks(image[None], (20, 24)).items():
+            assert int(blocks.overflow) == 0 and int(blocks.count) == int(wanted[name].count)
+            assert blocks.capacity == round(found[name] * wanted[name].capacity)
+    assert free.densities(jnp.zeros((1, 20, 24)), (20, 24))["stem"] > 0  # a list has a row
+
+
 def test_a_small_mask_and_a_mask_network_end_to_end(rng):
     detector = small(rng, density=0.5, background=-7.0)
     network = models.PSPNet(

@@ -111,7 +111,7 @@ def test_no_active_block_keeps_the_statistics(rng):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
-# Not in the core set: the compiler of jaxlib 0.11 crashes on this program (on that of 0.10 it passes).
+@pytest.mark.core
 def test_statistics_of_all_devices(rng):
     """One list a device, one of them empty: as one list over the whole batch."""
     geometry = chain("two")

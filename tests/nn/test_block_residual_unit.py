@@ -23,6 +23,10 @@ CASES = {
     "dilation": ((9, 12), 8, (8,), {"kernel_dilation": 2}),
     "even kernel, 1d": ((17,), 7, (8,), {"kernel_size": 4}),
     "3d": ((5, 6, 7), 5, (8,), {"kernel_size": (3, 3, 3)}),
+    "1 channel": ((9, 12), (6, 8), (1,), {}),
+    "17 channels": ((9, 12), (6, 8), (17,), {}),
+    "96 channels": ((9, 12), (6, 8), (96,), {}),
+    "384 channels": ((9, 12), (6, 8), (384,), {}),
 }
 WITH_GRADIENTS = ("identity", "stride, odd size")
 
