@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.detection.config import DetectorConfig
 from experiments.detection.evaluate import Runner, load_trained
-from experiments.detection.frames import Frames, Scene
+from experiments.detection.frames import Frames, Scene, single
 from experiments.detection.rotated import Detections, corners
 from experiments.detection.step import image
 from experiments.errors import UserError
@@ -26,7 +26,7 @@ def draw(run_dir: Path, frame: str, output: Path, overrides: tuple[str, ...] = (
     _, config, frames, model = load_trained(run_dir, overrides)
     scene = _scene(frames, frame)
     batch = frames.sample(scene)
-    x = image({key: value[None] for key, value in batch.items()})  # pyright: ignore[reportArgumentType]
+    x = image(single(batch))
     runner = Runner(model, config)
     found, dense = runner.both(x)
     chosen = np.asarray(found.logits[0]) > np.log(

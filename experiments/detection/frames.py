@@ -5,7 +5,7 @@ import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import grain
 import numpy as np
@@ -158,24 +158,32 @@ class Frames:
             core=config.loss.core,
         )
         mask = data.box_mask(scene.boxes, grid, dilation=config.model.mask.dilation)
-        return {
+        sample: Any = {
             "image": data.birds_eye_map(scene.points, grid).astype(np.uint8),
             "mask": coarser(mask, config.model.mask.downsample).astype(np.float32),
             **targets._asdict(),
         }
+        return sample
 
     def each(self, scenes: tuple[Scene, ...]) -> Iterator[tuple[Scene, Batch]]:
         """Every scene as it is, as a batch of its own."""
         for scene in scenes:
-            sample = self.sample(scene)
-            yield scene, {key: value[None] for key, value in sample.items()}  # pyright: ignore[reportReturnType]
+            yield scene, single(self.sample(scene))
+
+
+def single(sample: Batch) -> Batch:
+    """A batch of one."""
+    arrays: Any = sample
+    batch: Any = {key: value[None] for key, value in arrays.items()}
+    return batch
 
 
 def coarser(mask: np.ndarray, factor: int) -> np.ndarray:
     """A pixel for ``factor x factor`` of a mask, true where one of them is."""
     rows, columns = (-(-n // factor) for n in mask.shape)
     pad = [(0, factor * m - n) for n, m in zip(mask.shape, (rows, columns), strict=True)]
-    return np.pad(mask, pad).reshape(rows, factor, columns, factor).any(axis=(1, 3))
+    padded = np.pad(mask, pad).reshape(rows, factor, columns, factor)
+    return np.asarray(padded.any(axis=(1, 3)))
 
 
 def changed(

@@ -45,7 +45,7 @@ class MaskedDetector(nnx.Module):
         self.threshold = threshold
 
     def lists(
-        self, probability: jax.Array, shape: tuple[int, int]
+        self, probability: jax.Array, shape: tuple[int, ...]
     ) -> dict[str, block.BlockIndices]:
         """The blocks above the threshold; where they are too many the most probable ones."""
         active = probability > self.threshold

@@ -1,6 +1,7 @@
 """Rotated rectangles on the ground: what they share, and which of many detections stay."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -36,9 +37,11 @@ def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Intersection over union of each of rectangles ``[N, 5]`` with each of ``[M, 5]``: float64 ``[N, M]``."""
     import shapely
 
-    left, right = (shapely.polygons(corners(boxes)) for boxes in (a, b))
+    left: Any = shapely.polygons(corners(a))
+    right: Any = shapely.polygons(corners(b))
     common = shapely.area(shapely.intersection(left[:, None], right[None, :]))
-    return common / (shapely.area(left)[:, None] + shapely.area(right)[None, :] - common)
+    areas = [np.asarray(shapely.area(polygons)) for polygons in (left, right)]
+    return common / (areas[0][:, None] + areas[1][None, :] - common)
 
 
 def suppress(found: Detections, overlap: float) -> Detections:

@@ -193,7 +193,7 @@ class _Run:
         extra = {"step_ms": 1e3 * seconds, "input_wait": waited, "sparse": int(sparse)}
         self.log.write({"kind": "train", "step": self.step, **mean, **extra})
         phase = "sparse" if sparse else "dense"
-        shown = {"loss": mean["loss"], "mask": mean["mask_share"]}
+        shown: dict[str, Any] = {"loss": mean["loss"], "mask": mean["mask_share"]}
         self.progress.update(self.task, completed=self.step, phase=phase, **shown)
         if not self.console.is_terminal and time.monotonic() - self.last_line >= QUIET_SECONDS:
             self.last_line = time.monotonic()

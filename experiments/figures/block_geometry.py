@@ -96,7 +96,7 @@ def draw(config: BlockGeometryConfig, rows: list[dict[str, Any]], path: Path) ->
     for i in range(row["grid"][0]):
         for j in range(row["grid"][1]):
             box(tile, [i, j], fill=False, edgecolor=OTHER, linewidth=1, zorder=2)
-    shown = config.shown
+    shown = list(config.shown)
     for at in (shown, [shown[0], shown[1] + 1]):
         first = at is shown
         box(window, at, facecolor=WINDOW, alpha=0.16, linewidth=0, zorder=3)
@@ -122,7 +122,7 @@ def draw(config: BlockGeometryConfig, rows: list[dict[str, Any]], path: Path) ->
             arrowprops={"arrowstyle": "<->", "linewidth": 1.3, "shrinkA": 0, "shrinkB": 0},
             zorder=8,
         )
-        axes.text(*at, text, fontsize=10, zorder=9, **style)
+        axes.text(at[0], at[1], text, fontsize=10, zorder=9, **style)
 
     axes.text(tx + tile["size"][1] / 2, ty + tile["size"][0] / 2,
               f"tile {tile['size'][0]} x {tile['size'][1]}\nscattered", ha="center", va="center", fontsize=11, zorder=7)  # fmt: skip

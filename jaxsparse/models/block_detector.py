@@ -185,7 +185,7 @@ class BlockDetector(nnx.Module):
         self.in_features = in_features
         self.features = features
         self.units = units
-        self.density = self._checked(density)
+        self.density: float | tuple[tuple[str, float], ...] = self._checked(density)
 
     def geometries(self, spatial_shape: Sequence[int]) -> dict[str, tuple[int, block.Geometry]]:
         """The grids of blocks by name, with the resolution of each (0: that of the map, 1: half of it, and so on).
@@ -235,15 +235,10 @@ class BlockDetector(nnx.Module):
         masks = [nn.resize_mask(mask, shape) for shape in shapes]
         lists, found = {}, {}
         grids = self.geometries(spatial_shape)
-        shares = self.density if isinstance(self.density, float) else dict(self.density)
         for name, (level, geometry) in grids.items():
             if geometry not in found:
                 # Layers of one grid share a list: it has room for the one that asks for the most.
-                share = (
-                    shares
-                    if isinstance(shares, float)
-                    else max(shares[other] for other, (_, g) in grids.items() if g == geometry)
-                )
+                share = max(self._share(other) for other, (_, g) in grids.items() if g == geometry)
                 most = mask.shape[0] * geometry.blocks
                 capacity = max(1, min(most, math.ceil(share * most - 1e-6)))
                 found[geometry] = block.reduce_mask(masks[level], geometry, capacity=capacity)
@@ -352,10 +347,14 @@ class BlockDetector(nnx.Module):
         outputs = self.heads(y, lists["heads"], (self.background, 0.0, 0.0))
         return dict(zip(("classes", "boxes", "orientations"), outputs, strict=True))
 
+    def _share(self, name: str) -> float:
+        """The density of a list."""
+        return dict(self.density)[name] if isinstance(self.density, tuple) else self.density
+
     def _checked(self, density: Any) -> float | tuple[tuple[str, float], ...]:
         """A share, or one for each list; hashable."""
         if not isinstance(density, Mapping):
-            return capacities.share_of(NAME, "density", density)
+            return float(capacities.share_of(NAME, "density", density))
         # Any size will do for the names.
         names = list(self.geometries((64 * 2 ** len(self.features),) * 2))
         if sorted(density) != sorted(names):
