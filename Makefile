@@ -23,6 +23,8 @@ TEST_VENV ?= .venv-test
 DEMO_VENV ?= .venv-demo
 # Environments made here run on CPUs: JAXSPARSE_CUDA=ON builds the CUDA module, too (a minute and more).
 export JAXSPARSE_CUDA ?= OFF
+# With paths relative to the checkout ccache knows what another build folder compiled: that of a second Python.
+export CCACHE_BASEDIR ?= $(CURDIR)
 NATIVE := pyproject.toml $(shell find xla_kernels \( -name '*.cc' -o -name '*.cu' -o -name '*.cuh' -o -name '*.h' -o -name 'CMakeLists.txt' -o -name '*.cmake' \))
 
 .PHONY: help
@@ -121,15 +123,15 @@ cpp-test: ## C++ unit tests, and the check of the instruction-set objects
 
 # Memory does not care which of two types of two bytes it is.
 cpp-asan: ## C++ unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	$(CTEST_CMAKE) -B build/ctests-asan -DJAXSPARSE_TESTS=ON -DJAXSPARSE_SANITIZE=address,undefined $(SANITIZER_CMAKE)
+	$(CTEST_CMAKE) -B build/ctests-asan -DJAXSPARSE_TESTS=ON -DJAXSPARSE_TEST_TYPES=float,double,F16 -DJAXSPARSE_SANITIZE=address,undefined $(SANITIZER_CMAKE)
 	cmake --build build/ctests-asan
-	$(SANITIZER_ENV) $(CTEST) --test-dir build/ctests-asan -E BF16
+	$(SANITIZER_ENV) $(CTEST) --test-dir build/ctests-asan
 
 # Threads do not care about the type: one that is stored as it is computed, and one that is not.
 cpp-tsan: ## C++ unit tests under ThreadSanitizer
-	$(CTEST_CMAKE) -B build/ctests-tsan -DJAXSPARSE_TESTS=ON -DJAXSPARSE_SANITIZE=thread $(SANITIZER_CMAKE)
+	$(CTEST_CMAKE) -B build/ctests-tsan -DJAXSPARSE_TESTS=ON -DJAXSPARSE_TEST_TYPES=float,BF16 -DJAXSPARSE_TEST_WIDE_TYPES=float -DJAXSPARSE_SANITIZE=thread $(SANITIZER_CMAKE)
 	cmake --build build/ctests-tsan
-	$(SANITIZER_ENV) $(CTEST) --test-dir build/ctests-tsan -E 'double|::F16|direct_on_'
+	$(SANITIZER_ENV) $(CTEST) --test-dir build/ctests-tsan -E direct_on_
 
 fuzz: ## libFuzzer over the kernels, FUZZ_SECONDS each (default: half an hour)
 	$(CTEST_CMAKE) -B build/fuzz -DJAXSPARSE_FUZZ=ON -DJAXSPARSE_SANITIZE=address,undefined $(SANITIZER_CMAKE) -DCMAKE_CXX_COMPILER=$(CXX_FUZZ)
@@ -199,7 +201,7 @@ $(ASAN_VENV)/.installed: $(TEST_VENV)/.installed
 	(cd / && "$(CURDIR)/$(TEST_VENV)/bin/python" -c "$$site") >"$$($(ASAN_VENV)/bin/python -c "$$site")/borrowed.pth"
 	$(ASAN_VENV)/bin/python -m pip install -qq --no-deps --editable . \
 	  -C build-dir=build/asan -C cmake.build-type=RelWithDebInfo -C install.strip=false \
-	  -C cmake.define.JAXSPARSE_SANITIZE=address,undefined
+	  -C cmake.define.CMAKE_CXX_FLAGS_RELWITHDEBINFO='-O1 -g1' -C cmake.define.JAXSPARSE_SANITIZE=address,undefined
 	touch $@
 
 .PHONY: python-asan

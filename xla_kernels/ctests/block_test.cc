@@ -13,6 +13,7 @@
 #include "../src/block/reduce_mask.h"
 #include "../src/block/scatter.h"
 #include "pools.h"
+#include "types.h"
 
 namespace jaxsparse::block {
 namespace {
@@ -190,7 +191,7 @@ void check_moves(const Tiling& t, int64_t batch, int64_t channels, const std::ve
 
 template <class T>
 class BlockMoves : public testing::Test {};
-using Storage = testing::Types<float, double, BF16, F16>;
+using test::Storage;
 TYPED_TEST_SUITE(BlockMoves, Storage);
 
 TYPED_TEST(BlockMoves, EveryTiling) {

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "direct_cases.h"
+#include "types.h"
 
 namespace jaxsparse::test {
 namespace {
@@ -23,7 +24,6 @@ void check_conv(const Problem<T>& p, int64_t out_capacity, Rule rule) {
 
 template <class T>
 class DirectConv : public testing::Test {};
-using Storage = testing::Types<float, double, BF16, F16>;
 TYPED_TEST_SUITE(DirectConv, Storage);
 
 TYPED_TEST(DirectConv, NamedGeometries) {

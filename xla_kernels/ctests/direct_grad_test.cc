@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "direct_cases.h"
+#include "types.h"
 
 namespace jaxsparse::test {
 namespace {
@@ -53,7 +54,6 @@ void check_grads(const Problem<T>& p, const Lists<T>& y) {
 
 template <class T>
 class DirectGrad : public testing::Test {};
-using Storage = testing::Types<float, double, BF16, F16>;
 TYPED_TEST_SUITE(DirectGrad, Storage);
 
 TYPED_TEST(DirectGrad, NamedGeometries) {

@@ -4,6 +4,7 @@
 #include "direct/channels.h"
 #include "direct/global_pool.h"
 #include "direct_cases.h"
+#include "types.h"
 
 namespace jaxsparse::test {
 namespace {
@@ -12,7 +13,6 @@ constexpr Values kKinds[] = {Values::kNormal, Values::kIntegers, Values::kSpecia
 
 template <class T>
 class DirectKit : public testing::Test {};
-using Storage = testing::Types<float, double, BF16, F16>;
 TYPED_TEST_SUITE(DirectKit, Storage);
 
 // Lists of random sizes; every second time with faults.
@@ -137,7 +137,6 @@ TYPED_TEST(DirectKit, MaskedScaleRandom) {
 
 template <class T>
 class DirectChannels : public testing::Test {};
-using Wide = testing::Types<float, double>;
 TYPED_TEST_SUITE(DirectChannels, Wide);
 
 TYPED_TEST(DirectChannels, DotAndAffineRandom) {

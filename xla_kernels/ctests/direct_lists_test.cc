@@ -3,6 +3,7 @@
 
 #include "direct/entrywise.h"
 #include "direct_cases.h"
+#include "types.h"
 
 namespace jaxsparse::test {
 namespace {
@@ -12,7 +13,6 @@ constexpr Values kKinds[] = {Values::kNormal, Values::kIntegers, Values::kSpecia
 
 template <class T>
 class DirectLists : public testing::Test {};
-using Storage = testing::Types<float, double, BF16, F16>;
 TYPED_TEST_SUITE(DirectLists, Storage);
 
 template <class T>

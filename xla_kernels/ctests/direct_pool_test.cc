@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "direct_cases.h"
+#include "types.h"
 
 namespace jaxsparse::test {
 namespace {
@@ -43,7 +44,6 @@ void check_windows(const ConvGeometry& g, const Lists<T>& fine, const Lists<T>& 
 
 template <class T>
 class DirectPool : public testing::Test {};
-using Storage = testing::Types<float, double, BF16, F16>;
 TYPED_TEST_SUITE(DirectPool, Storage);
 
 TYPED_TEST(DirectPool, WindowsAndStrides) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "direct_cases.h"
+#include "types.h"
 
 namespace jaxsparse::test {
 namespace {
@@ -35,7 +36,6 @@ void check(const Problem<T>& p, int64_t capacity, Rule rule) {
 
 template <class T>
 class DirectThinFilters : public testing::Test {};
-using Storage = testing::Types<float, double, BF16, F16>;
 TYPED_TEST_SUITE(DirectThinFilters, Storage);
 
 TYPED_TEST(DirectThinFilters, RandomOnesInOneTile) {

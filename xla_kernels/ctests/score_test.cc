@@ -7,6 +7,8 @@
 #include <random>
 #include <vector>
 
+#include "types.h"
+
 namespace jaxsparse {
 namespace {
 
@@ -35,7 +37,7 @@ int compare(A a, A b, Rule rule) {
 
 template <class A>
 class Score : public testing::Test {};
-using Accumulators = testing::Types<float, double>;
+using Accumulators = test::Wide;
 TYPED_TEST_SUITE(Score, Accumulators);
 
 TYPED_TEST(Score, RankFollowsTheRule) {

@@ -8,6 +8,8 @@
 #include <random>
 #include <vector>
 
+#include "types.h"
+
 namespace jaxsparse {
 namespace {
 
@@ -99,7 +101,7 @@ constexpr Rule kRules[] = {Rule::kValue, Rule::kMagnitude, Rule::kRelu};
 
 template <class A>
 class Select : public testing::Test {};
-using Accumulators = testing::Types<float, double>;
+using Accumulators = test::Wide;
 TYPED_TEST_SUITE(Select, Accumulators);
 
 TYPED_TEST(Select, KeepsTheStrongestOfTwoLists) {
