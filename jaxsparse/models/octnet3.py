@@ -14,6 +14,7 @@ from jaxsparse._core import checks, windows
 from jaxsparse._core.entries import SELECT
 from jaxsparse.direct.tensor import check_tensor
 from jaxsparse.models import _arguments, octnet3_table
+from jaxsparse.models.dense_conv import dense_conv
 
 Activation = direct.SparseTensor | jax.Array
 
@@ -26,7 +27,7 @@ class OctNet3(nnx.Module):
     ``sparse=True`` builds the convolutions of ``stages`` from :class:`jaxsparse.nn.DirectConv`, ``sparse=False`` the
     dense twin from ``nnx.Conv``: the same parameters under the same names. They agree to rounding at density 1 without
     bias (the sparse network adds biases to active responses only). The convolutions of ``dense_stages`` are ``nnx.Conv``
-    in both.
+    in both; volumes are computed as stacks of images on CPUs, where XLA's own convolution is slow (``dense_conv``).
 
     Args:
       spatial_shape: voxels a dimension of the input.
@@ -141,7 +142,10 @@ class OctNet3(nnx.Module):
                         use_bias=use_bias, **shared,
                     )  # fmt: skip
                 else:
-                    conv = nnx.Conv(features, width, kernel, use_bias=use_bias, **shared)
+                    conv = nnx.Conv(
+                        features, width, kernel, use_bias=use_bias,
+                        conv_general_dilated=dense_conv, **shared,
+                    )  # fmt: skip
                 convs.append(conv)
                 features = width
         shape = spatial_shape
