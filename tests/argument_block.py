@@ -1,5 +1,6 @@
 """Rows of the table of arguments: `jaxsparse.block`."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -29,7 +30,7 @@ def lists(**changes) -> Late:
     fields = {"indices": ROWS, "count": i32(2), "geometry": G} | changes
     return Late(
         lambda: BlockIndices(
-            **{k: jnp.asarray(v) if isinstance(v, np.ndarray) else v for k, v in fields.items()}
+            **{k: jax.device_put(v) if isinstance(v, np.ndarray) else v for k, v in fields.items()}
         )
     )
 

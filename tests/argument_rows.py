@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxsparse.direct import SparseTensor
@@ -94,7 +93,7 @@ def container(**changes) -> SparseTensor:
     }
     fields |= changes
     return SparseTensor(
-        **{k: jnp.asarray(v) if isinstance(v, np.ndarray) else v for k, v in fields.items()}
+        **{k: jax.device_put(v) if isinstance(v, np.ndarray) else v for k, v in fields.items()}
     )
 
 

@@ -8,6 +8,10 @@ os.environ["XLA_FLAGS"] = (
     f"--xla_force_host_platform_device_count=8 {os.environ.get('XLA_FLAGS', '')}".strip()
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# On CPUs XLA's compiler is most of the time of these tests, and most of that its optimisation; our kernels are compiled already.
+# JAX_DISABLE_MOST_OPTIMIZATIONS=0 leaves it on: the core set on the second stack (.ci/run).
+if os.environ["JAX_PLATFORMS"] == "cpu":
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax
 import numpy as np

@@ -65,7 +65,7 @@ def listed(geometry, rows, batch, capacity=None) -> BlockIndices:
     indices = np.zeros((capacity, 1 + geometry.dims), np.int32)
     indices[:, 0] = batch
     indices[: len(rows)] = rows
-    return BlockIndices(jnp.asarray(indices), jnp.int32(len(rows)), geometry)
+    return BlockIndices(jax.device_put(indices), jnp.int32(len(rows)), geometry)
 
 
 def transposed(y):

@@ -19,7 +19,7 @@ def precision(dtype):
 
 def tensor(x: Sparse) -> SparseTensor:
     """The library's container, unchecked, on the device."""
-    keys, values, nnz = map(jnp.asarray, (x.keys, x.values, x.nnz))
+    keys, values, nnz = map(jax.device_put, (x.keys, x.values, x.nnz))
     return SparseTensor(keys=keys, values=values, nnz=nnz, spatial_shape=tuple(x.spatial_shape))
 
 
@@ -71,7 +71,7 @@ def with_gradients(function, *xs: Sparse, g=None):
         return y, *vjp(jnp.zeros_like(y.values) if g is None else g)
 
     with precision(xs[0].values.dtype):
-        return run([tensor(x) for x in xs], None if g is None else jnp.asarray(g))
+        return run([tensor(x) for x in xs], None if g is None else jax.device_put(g))
 
 
 def entries(spatial_shape, lists, values=None, capacity=None, dtype=F32) -> Sparse:

@@ -89,8 +89,8 @@ def run(case: Sums):
         return y, vjp
 
     with precision(case.dtype):
-        y, vjp = both(tensor(x), *map(jnp.asarray, (kernel, bias, mask)))
-        return y, vjp(jnp.asarray(case.cotangents(y.values.shape)))
+        y, vjp = both(tensor(x), *map(jax.device_put, (kernel, bias, mask)))
+        return y, vjp(jax.device_put(case.cotangents(y.values.shape)))
 
 
 def stated(case: Sums):

@@ -15,16 +15,16 @@ def image(batch=2, spatial=SPATIAL, channels=IN, density=0.4, dtype=np.float32, 
     """A mostly empty dense array."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(batch, *spatial, channels))
-    return jnp.asarray(np.where(rng.random(x.shape) < density, x, 0), dtype)
+    return jax.device_put(np.where(rng.random(x.shape) < density, x, 0).astype(dtype))
 
 
 def normal(*shape, dtype=np.float32, seed=1):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), dtype)
+    return jax.device_put(np.random.default_rng(seed).normal(size=shape).astype(dtype))
 
 
 def some(*shape, seed=2):
     """A mask with about half of the weights alive."""
-    return jnp.asarray(np.random.default_rng(seed).random(shape) < 0.6)
+    return jax.device_put(np.random.default_rng(seed).random(shape) < 0.6)
 
 
 def sparse(x, capacity=12) -> SparseTensor:

@@ -54,7 +54,7 @@ def test_batch_norm_equals_the_oracle(case, rng):
     dtype, wide = x.values.dtype, np.dtype(oracle_kit.accumulator(x.values.dtype))
     scale, bias, g = operands(rng, x)
     with precision(dtype):
-        y, found, (gx, gs, gb) = train(tensor(x), *map(jnp.asarray, (scale, bias, g)))
+        y, found, (gx, gs, gb) = train(tensor(x), *map(jax.device_put, (scale, bias, g)))
     mean, var, count = oracle_kit.batch_statistics(x)
     close(found.mean, mean, wide)
     close(found.var, var, wide)
@@ -107,7 +107,7 @@ def test_given_statistics_are_used_and_get_gradients(rng):
     scale, bias, g = operands(rng, x)
     mean, var = rng.normal(size=3), rng.random(3) + 0.5
     with precision(F64):
-        operands_ = tuple(map(jnp.asarray, (x.values, scale, bias, mean, var)))
+        operands_ = tuple(map(jax.device_put, (x.values, scale, bias, mean, var)))
 
         def of(values, scale, bias, mean, var):
             y = tensor(x).replace(values=values)
@@ -123,7 +123,7 @@ def test_given_statistics_are_used_and_get_gradients(rng):
             return jnp.where(x.keys < x.volume, y, 0)
 
         for ours, theirs in zip(
-            vjp(jnp.asarray(g)), jax.vjp(dense, *operands_)[1](jnp.asarray(g)), strict=True
+            vjp(jax.device_put(g)), jax.vjp(dense, *operands_)[1](jax.device_put(g)), strict=True
         ):
             np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-13)
 
@@ -179,7 +179,7 @@ def test_the_variance_of_a_large_mean_is_not_lost(rng):
 def batch(rng):
     x = random_input(rng, 8, (6, 5), 3, 0.4, capacity=20)
     scale, bias, g = operands(rng, x)
-    return tensor(x), jnp.asarray(scale), jnp.asarray(bias), jnp.asarray(g)
+    return tensor(x), jax.device_put(scale), jax.device_put(bias), jax.device_put(g)
 
 
 def mesh_of(kind):

@@ -29,7 +29,7 @@ from tests.fma import fma32
 def conv(x, kernel, bias=None, mask=None, **static):
     """One jitted convolution of NumPy operands."""
     with precision(kernel.dtype):
-        operands = [None if a is None else jnp.asarray(a) for a in (kernel, bias, mask)]
+        operands = [None if a is None else jax.device_put(a) for a in (kernel, bias, mask)]
         return jax.jit(lambda x, k, b, m: direct.conv(x, k, b, mask=m, **static))(
             tensor(x), *operands
         )
@@ -65,7 +65,7 @@ def test_random_floats_agree_with_the_dense_convolution(dtype, rtol, rng):
 def test_eager_and_jitted_calls_agree(rng):
     x = random_input(rng, 2, (6, 5), 3, 0.4)
     kernel, bias = rng.normal(size=(3, 3, 3, 2)).astype(F32), rng.normal(size=2).astype(F32)
-    eager = direct.conv(tensor(x), jnp.asarray(kernel), jnp.asarray(bias), capacity=7)
+    eager = direct.conv(tensor(x), jax.device_put(kernel), jax.device_put(bias), capacity=7)
     assert_same(conv(x, kernel, bias, capacity=7), plain(eager))
 
 

@@ -33,7 +33,7 @@ def value_and_gradients(x, kernel, bias, gy, mask=None, **static):
 
     with precision(kernel.dtype):
         operands = [
-            None if a is None else jnp.asarray(a) for a in (x.values, kernel, bias, mask, gy)
+            None if a is None else jax.device_put(a) for a in (x.values, kernel, bias, mask, gy)
         ]
         y, gradients = jax.jit(run)(tensor(x), *operands)
     return y, jax.tree.map(np.asarray, gradients)
@@ -176,7 +176,7 @@ def test_gradients_of_gradients_equal_the_oracle(case, rng):
         return jax.vjp(gradients, values, kernel, gy)[1]((u, v))
 
     with precision(c.dtype):
-        got = second(tensor(c.x), *map(jnp.asarray, (c.x.values, c.kernel, gy, u, v)))
+        got = second(tensor(c.x), *map(jax.device_put, (c.x.values, c.kernel, gy, u, v)))
     at = {"mask": c.mask, **c.window}
     from_u = oracle.conv_gradients(c.x._replace(values=u), c.kernel, y, gy, **at)
     from_v = oracle.conv_gradients(c.x, v, y, gy, **at)
@@ -219,7 +219,9 @@ def test_second_derivatives_equal_the_dense_ones(rng):
             def squared(*at):
                 return sum((g**2).sum() for g in jax.grad(loss, (0, 1))(*at))
 
-            return jax.jit(jax.grad(squared, (0, 1)))(jnp.asarray(kernel), jnp.asarray(x.values))
+            return jax.jit(jax.grad(squared, (0, 1)))(
+                jax.device_put(kernel), jax.device_put(x.values)
+            )
 
         sparse, dense = slopes(sparse_loss), slopes(lambda k, v: dense_loss(x, k, v))
     used = x.keys < x.volume
@@ -244,7 +246,7 @@ def test_third_derivative(rng):
                 f = jax.grad(lambda k, f=f: f(k).sum())
             return f
 
-        got = jax.jit(thrice(loss))(jnp.asarray(kernel))
+        got = jax.jit(thrice(loss))(jax.device_put(kernel))
         volume = np.append(oracle.to_dense(x).ravel(), 0)
 
         def by_hand(k):
@@ -278,7 +280,7 @@ def test_gradients_flow_through_a_whole_network(rng):
                 direct.conv(x, kernels[1], select="magnitude", capacity=5).to_dense() ** 2
             ).sum()
 
-        at = (jnp.asarray(image), [jnp.asarray(k) for k in kernels])
+        at = (jax.device_put(image), [jax.device_put(k) for k in kernels])
         gradient = jax.jit(jax.grad(loss, (0, 1)))(*at)
         for _ in range(3):
             step = jax.tree.map(lambda a: 1e-6 * jnp.asarray(rng.normal(size=a.shape)), at)

@@ -53,7 +53,7 @@ def test_there_and_back_and_the_gradients(case, rng):
         return x, back, build_vjp(g_values)[0], dense_vjp(g_dense)[0]
 
     with precision(case["dtype"]):
-        x, back, gx, gv = run(*map(jnp.asarray, (dense, g_values, g_dense)))
+        x, back, gx, gv = run(*map(jax.device_put, (dense, g_values, g_dense)))
     assert_same(x, expected)
     assert_equal(back, oracle.to_dense(expected))
     assert_equal(gx, oracle.to_dense(expected._replace(values=g_values)))
@@ -104,7 +104,7 @@ def test_large_inputs(shape, select, rng):
     dense = rng.integers(-2000, 2001, (2, *LARGE[shape], 2)).astype(F32)
     dense *= rng.random(dense.shape) < 0.1
     capacity = dense[0, ..., 0].size // 25
-    x = SparseTensor.from_dense(jnp.asarray(dense), capacity=capacity, select=select)
+    x = SparseTensor.from_dense(jax.device_put(dense), capacity=capacity, select=select)
     assert_same(x, oracle.from_dense(dense, capacity, select))
 
 
@@ -115,5 +115,5 @@ def test_selection_among_all_magnitudes(dtype, rng):
     dense = raw.view(dtype)
     with precision(dtype):
         for select in ("value", "magnitude", "relu"):
-            x = SparseTensor.from_dense(jnp.asarray(dense), capacity=700, select=select)
+            x = SparseTensor.from_dense(jax.device_put(dense), capacity=700, select=select)
             assert_same(x, oracle.from_dense(dense, 700, select))

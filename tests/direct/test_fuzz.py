@@ -3,7 +3,6 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
@@ -103,7 +102,7 @@ def test_any_contents_give_a_defined_result(name, data):
     bias = data.draw(values_of((OUT,)))
     gy = data.draw(values_of((BATCH, OUT, static["capacity"])))
     y, gradients, pooled, back, positive, dense, coords, kit = network(name)(
-        tensor(x), *map(jnp.asarray, (kernel, bias, gy))
+        tensor(x), *map(jax.device_put, (kernel, bias, gy))
     )
 
     arithmetic = oracle.stated(F32)
@@ -209,7 +208,7 @@ def test_any_bits_are_selected_alike(dtype, data):
     raw = data.draw(npst.arrays(word, (2, 9, 2), elements=st.sampled_from([0, *some])))
     with precision(dtype):
         for select in ("value", "magnitude", "relu"):
-            x = sparsified(select)(jnp.asarray(raw.view(dtype)))
+            x = sparsified(select)(jax.device_put(raw.view(dtype)))
             assert_same(x, oracle.from_dense(raw.view(dtype), 3, select))
 
 
@@ -226,7 +225,7 @@ def test_any_coordinates_convert_inside_jit(duplicates, data):
     coords = data.draw(npst.arrays(np.int32, (7, 3), elements=wild))
     values = data.draw(npst.arrays(F32, (7, 2), elements=st.integers(-5, 5)))
     count = data.draw(st.integers(0, 7))
-    x = from_coords(duplicates)(*map(jnp.asarray, (coords, values, np.int32(count))))
+    x = from_coords(duplicates)(*map(jax.device_put, (coords, values, np.int32(count))))
     expected = oracle.from_coords(coords, values, 2, (2, 3), 4, duplicates, count)
     assert_same(x, expected)
 
