@@ -8,10 +8,6 @@ os.environ["XLA_FLAGS"] = (
     f"--xla_force_host_platform_device_count=8 {os.environ.get('XLA_FLAGS', '')}".strip()
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# On CPUs XLA's compiler is most of the time of these tests, and most of that its optimisation; our kernels are compiled already.
-# JAX_DISABLE_MOST_OPTIMIZATIONS=0 leaves it on: the core set on the second stack (.ci/run).
-if os.environ["JAX_PLATFORMS"] == "cpu":
-    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax
 import numpy as np
@@ -40,6 +36,21 @@ def _cache_of_the_session(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAXSPARSE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="module")
+def quick_compiles():
+    """XLA without most of its optimisation, on CPUs: it is most of the time of many tests, and our kernels are compiled already.
+
+    JAX_DISABLE_MOST_OPTIMIZATIONS, 0 or 1, has the last word: the core set runs with all that XLA does (.ci/run).
+    """
+    name = "jax_disable_most_optimizations"
+    quick = os.environ["JAX_PLATFORMS"] == "cpu" and name.upper() not in os.environ
+    if quick:
+        jax.config.update(name, True)
+    yield
+    if quick:
+        jax.config.update(name, False)
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_everything_else_is_xla_itself(shape, options):
     options = {"dimension_numbers": (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"), **options}
     jaxprs = [
         str(
-            jax.make_jaxpr(lambda x, w, f=f: f(x, w, strides, "VALID", **options))(
+            jax.make_jaxpr(lambda x, w, f=f: f(x, w, strides, ((0, 0),) * dims, **options))(
                 np.ones(shape, np.float32), kernel
             )
         )

@@ -10,6 +10,7 @@
 #include "../src/voxel/pool.h"
 #include "../src/voxel/segments.h"
 #include "pools.h"
+#include "types.h"
 
 namespace jaxsparse::voxel {
 namespace {
@@ -69,7 +70,7 @@ const PoolSizes kSizes[] = {{9, 6, 4, 3}, {300, 170, 9, 5}, {1, 1, 1, 1}, {40, 3
 
 template <class T>
 class VoxelPool : public ::testing::Test {};
-using Types = ::testing::Types<float, double, BF16, F16>;
+using Types = test::Storage;
 TYPED_TEST_SUITE(VoxelPool, Types);
 
 TYPED_TEST(VoxelPool, MaximumAndItsRow) {
