@@ -74,8 +74,8 @@ def _shell(resolution: int, channels: int, coords: np.ndarray) -> Iterator[Workl
         ).features
 
     def gradients(features, kernel, x, kernel_map):
-        _, pull = jax.vjp(lambda f, k: layer(f, k, x, kernel_map), features, kernel)
-        return pull(cotangent)
+        out, pull = jax.vjp(lambda f, k: layer(f, k, x, kernel_map), features, kernel)
+        return out, pull(cotangent)  # the peers compute it, too; left out, XLA would drop it
 
     arguments = x.features, kernel, x
     runs = {
