@@ -141,10 +141,10 @@ def test_block_geometry(figure):
     (row,) = result_of(path, "geometry")["rows"]
     assert row["window"] == {"size": [7, 7], "stride": [3, 3], "offset": [-2, -2]}
     assert row["tile"] == {"size": [3, 3], "stride": [3, 3], "offset": [0, 0]}
-    # Pixel (4, 11): windows of rows -2 + 3 i to 4 + 3 i and columns alike.
-    assert row["active"] == [[i, j] for i in (0, 1, 2) for j in (2, 3, 4)]
+    # Pixel (4, 11): window (i, j) has rows -2 + 3 i to 4 + 3 i, columns alike.
+    assert row["active"] == [[i, j] for i in (0, 1, 2) for j in (3, 4)]
     page = (path.parent / "docs" / "figures" / "geometry.md").read_text()
-    assert "2 pixels on either side" in page and "makes 9 blocks active" in page
+    assert "2 pixels on either side" in page and "makes 6 blocks active" in page
     assert (path.parent / "docs" / "figures" / "geometry.png").read_bytes()[1:4] == b"PNG"
 
 
