@@ -176,7 +176,7 @@ class VoxelTensor:
           batch_size: batch elements.
           spatial_shape: sizes of the 1 to 4 spatial dimensions.
           capacity: rows of the list; None: ``min(N, batch_size * volume)``. Of too many sites the first in canonical
-            order stay, and ``count`` says how many there were.
+            order stay, outside ``jit``, too: nothing is raised, and ``count`` says how many there were.
           duplicates: what several rows of one site mean: ``"sum"`` (in the order of the rows), ``"mean"``, ``"max"`` (of
             each channel; NaN is the largest, the gradient goes to the first of equal ones) or ``"error"``, which inside
             ``jit`` is ``"sum"``.
@@ -218,7 +218,8 @@ class VoxelTensor:
 
         Args:
           x: float ``[batch, *spatial, channels]`` with 1 to 4 spatial dimensions.
-          capacity: rows of the list; None: all voxels. Of too many sites the first in canonical order stay.
+          capacity: rows of the list; None: all voxels. Of too many sites the first in canonical order stay, outside
+            ``jit``, too: nothing is raised, and ``count`` says how many there were.
           background: float ``[C]``, the ground state; None: there is none.
 
         Raises:
