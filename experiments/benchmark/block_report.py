@@ -208,15 +208,17 @@ def _how(results: Results) -> str:
     return (
         "One process, contestants alternating, medians; float32, batch 1. A call reduces the mask (bool, at the layer's "
         "resolution,\nactive where any pixel of a window is), and runs the layers on the tiles; the scatter is in place on a donated "
-        f"map. Residual units:\n{UNITS} in a chain inside one `jit`. Block sizes are those that `block.tune` finds fastest "
-        "among a few with little margin; capacities fit the\nmask. Before a layer is timed it is compared with its dense twin "
-        "inside a mask of 90 %.\n\n"
+        f"map. Residual units:\n{UNITS} in a chain inside one `jit`. Block sizes and capacities fit the mask at hand: of rectangular "
+        "blocks of many shapes the few whose active ones\nhold the fewest pixels, tiles and windows together, and of those the one "
+        "that `block.tune` times fastest for one layer. The whole network has\nfixed square blocks and one density for all its "
+        "lists. Before a layer is timed it is compared with its dense twin inside a mask of 90 %.\n\n"
         "*XLA*: the dense twin as `flax.nnx` would write it. *XLA, products*: its 1 x 1 convolutions written as matrix "
         "products, which XLA's\nCPU backend runs up to eight times faster: the harder rival. *torch*: the faster of contiguous and "
         "channels_last. *Theoretical*:\n1/(1 - sparsity). More than that comes from tiles that stay in the cache, and from products. "
-        "*Road-like*: the open ground of a KITTI\nsweep; *grown boxes*: its labelled vehicles, grown by "
-        f"{BOX_GROWTH:g} m, what SBNet's mask network learns to predict. Ratios only: absolute times of\na shared "
-        "CPU mean little. Bold: slower than the rival.\n\n" + "\n".join(lines) + "\n"
+        "*Road-like*: the open ground of a KITTI\nsweep. *Grown boxes*: the boxes of its labelled vehicles, grown by "
+        f"{BOX_GROWTH:g} m on all sides. They stand for SBNet's predicted masks: its mask network\nlearns to predict them, but no "
+        "mask here is a network's output. Ratios only: absolute times of a shared CPU mean little. Bold: slower\nthan the "
+        "rival.\n\n" + "\n".join(lines) + "\n"
     )
 
 
@@ -252,8 +254,8 @@ def _layer_table(rows: Sequence[Row], paper: Sequence[float] | None) -> str:
 def _network_table(rows: Sequence[Row]) -> str:
     lines = [
         "Share of the dense network's time; *masks*: resizing and reducing them for all layers, which is part of the total; *mask "
-        "network*: PSPNet\nat an eighth of the resolution, for masks that are predicted. SBNet on a GPU: .49 (road), .32 (predicted), "
-        ".04 (mask network).\n",
+        "network*: PSPNet\nat an eighth of the resolution, which predicted masks would cost on top. SBNet on a GPU: .49 (road), .32 "
+        "(predicted), .04 (mask network).\n",
         "| mask | sparsity | times XLA | theoretical | share of dense | masks | mask network | with it, times XLA |\n"
         + "|---" * 8
         + "|",
