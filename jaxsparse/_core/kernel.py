@@ -68,7 +68,7 @@ class Kernel:
         present = tuple(x is not None for x in operands)
         return _with_rules(self, static, present)(*(x for x in operands if x is not None))
 
-    def align(self, *operands: Array | None) -> tuple[Array | None, ...]:
+    def align(self, *operands: Array | None) -> tuple[Any, ...]:
         """The operands, cast to vary alike over manual mesh axes and to be sharded along the batch on explicit ones.
 
         To be done outside of a custom derivative: JAX then transposes the casts, and so sums the gradients of what the

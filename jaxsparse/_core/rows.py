@@ -1,7 +1,8 @@
 """Lists of rows ``(batch element, coordinates)``: as users give them, and as the kernels go by them."""
 
+import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +69,8 @@ def in_use(rows: jax.Array, limits: Sequence[int]) -> jax.Array:
     return number < jnp.min(jnp.where(inside & ascends, LARGEST, number), initial=LARGEST)
 
 
-class Parts(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Parts:
     """One list for each of some equal parts of the batch.
 
     Attributes:

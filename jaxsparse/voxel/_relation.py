@@ -134,8 +134,8 @@ def transposed(
     size = _kernel_size(function, argument, kernel_size, dims)
     strides, pairs, dilation = windows.sliding(function, dims, strides, padding, kernel_dilation)
     extent = tuple((k - 1) * r + 1 for k, r in zip(size, dilation, strict=True))
-    if isinstance(padding, str):
-        same = padding.upper() == "SAME"
+    if isinstance(padding, str) or isinstance(pairs, str):
+        same = str(padding).upper() == "SAME"
         pairs = tuple(_around(e, s, same) for e, s in zip(extent, strides, strict=True))
     out = tuple(
         (n - 1) * s + 1 + low + high - e + 1

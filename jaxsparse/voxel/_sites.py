@@ -1,6 +1,7 @@
 """A list of sites without features: what kernel maps are built from."""
 
-from typing import Any, NamedTuple
+import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,8 @@ from jaxsparse.voxel._merge import Groups
 from jaxsparse.voxel._relation import Relation
 
 
-class Sites(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sites:
     """The part of a :class:`VoxelTensor` that has no features.
 
     Attributes:
