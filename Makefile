@@ -252,6 +252,7 @@ docs: $(TEST_VENV)/.installed ## Write the generated parts of README and docs ag
 	$(TEST_VENV)/bin/python -m experiments table configs/tables/mnist.yaml --report
 	$(TEST_VENV)/bin/python -m experiments table configs/tables/modelnet40_16.yaml --report
 	$(TEST_VENV)/bin/python -m experiments densities --report
+	$(TEST_VENV)/bin/python -m experiments retrieve --report
 	$(TEST_VENV)/bin/python -m experiments.gpu_check report
 
 docs-check: ## Fail where a generated part of README or docs is not current

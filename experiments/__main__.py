@@ -1,4 +1,4 @@
-"""The command line: ``python -m experiments train|evaluate|activations|table|figure|densities|sweep|report|detector|benchmark``."""
+"""The command line: ``python -m experiments train|evaluate|activations|retrieve|table|figure|densities|sweep|report|detector|benchmark``."""
 
 import argparse
 import datetime
@@ -21,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_train(commands)
     _add_evaluate(commands)
     _add_activations(commands)
+    _add_retrieve(commands)
     _add_benchmark(commands)
     _add_table(commands)
     _add_figure(commands)
@@ -171,6 +172,12 @@ def _activations(options: argparse.Namespace) -> int:
     )
     print(f"wrote {options.output}")
     return 0
+
+
+def _add_retrieve(commands) -> None:
+    from experiments.retrieval import command
+
+    command.add_parser(commands)
 
 
 def _add_benchmark(commands) -> None:

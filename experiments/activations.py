@@ -27,18 +27,18 @@ class Trained:
       step: of the checkpoint.
       config: of the run.
       dataset: of the run.
-      network: in evaluation mode.
+      network: a ``Network`` in evaluation mode.
     """
 
     step: int
     config: ExperimentConfig
     dataset: Dataset
-    network: OctNet3
+    network: Any
 
     @functools.cached_property
     def twin(self) -> OctNet3 | None:
         """The dense twin with the same weights; ``None`` if the network is dense itself."""
-        if not self.config.model.sparse:
+        if self.config.model.kind == "s3dcnn" or not self.config.model.sparse:
             return None
         dense = self.config.model.model_copy(update={"sparse": False})
         # Its own weights would be drawn to be thrown away.
@@ -101,6 +101,10 @@ def draw_activations(
       UserError: there is no such run, image or layer, or the run is of a dense network.
     """
     trained = load_networks(run, overrides)
+    if not isinstance(trained.network, OctNet3):
+        raise UserError(
+            f"{run} is a run of model.kind {trained.config.model.kind}; give one of octnet3"
+        )
     if trained.twin is None:
         raise UserError(f"{run} is a run of a dense network; give one of a sparse network")
     image, label = trained.sample(index)

@@ -77,8 +77,14 @@ class AugmentedSection(Section):
     """Standard deviation of what every coordinate moves by; the objects' radius is 1."""
     jitter_clip: Scale = 0.05
     """No coordinate moves farther."""
+    affine: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Standard deviation of what is added to each entry of the identity to make the matrix that an object is multiplied by."""
     translation: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    """The farthest that an object moves in each dimension; half of the volume is 1."""
+    """The farthest that an object moves in each dimension; half of the volume is 1, or half of ``render``."""
+
+    @property
+    def changes_anything(self) -> bool:
+        return self.rotation != "none" or bool(self.jitter or self.affine or self.translation)
 
 
 class ModelNet40Config(AugmentedSection):
@@ -87,10 +93,13 @@ class ModelNet40Config(AugmentedSection):
     kind: Literal["modelnet40"]
     root: Path | None = None
     """The folder with the files. There is no download: ModelNet is for academic research only."""
-    resolution: Annotated[int, Field(ge=8, le=256)] = 32
+    resolution: Annotated[int, Field(ge=6, le=256)] = 32
     """Voxels a dimension."""
     padding: Annotated[int, Field(ge=0, le=8)] = 0
     """Voxels at either end of every dimension that stay empty; the objects shrink."""
+    render: Annotated[int, Field(ge=4, le=256)] | None = None
+    """Voxels that an object takes in the middle of the volume, which it may leave when it is changed; all of them but
+    padding if left out."""
     fit: Literal["sphere", "cube"] = "sphere"
     """What fills the volume. sphere: the unit ball that holds every object about its mean, so that turned objects stay whole;
     cube: the bounding cube of each object as it is turned, which uses more voxels."""
@@ -101,6 +110,8 @@ class ModelNet40Config(AugmentedSection):
     def _room(self) -> "ModelNet40Config":
         if self.resolution <= 2 * self.padding:
             raise ValueError("padding must leave voxels: it is half of resolution or more")
+        if self.render is not None and (self.padding or self.render > self.resolution):
+            raise ValueError("render must be resolution at most, and stands in place of padding")
         return self
 
 
@@ -207,6 +218,35 @@ class OctNet3ImageConfig(OctNet3Section):
     """Density bound of the last three; 2 * rho1 if left out."""
 
 
+class S3DCNNConfig(Section):
+    """S3DCNN, convolutions over active sites (jaxsparse.models.S3DCNN)."""
+
+    kind: Literal["s3dcnn"]
+    depth: Annotated[int, Field(ge=1, le=6)] = 5
+    """Convolution and pooling, so many times; data.resolution follows from it: 6, 14, 30, 62, 126, 254 voxels."""
+    width: Positive = 32
+    """Channels of the first convolution; each has so many more than the one before."""
+    slope: Annotated[float, Field(ge=0, le=1)] = 0.33
+    """Of the leaky ReLU."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """In front of the last convolution; less in front of those before it."""
+    sites: tuple[Positive, ...] | None = None
+    """Active sites an object that there is room for in each layer, input first; what does not fit is cut and counted. Left
+    out: what some objects of the dataset need, and a quarter more."""
+    kernel_init: Literal["paper", "lecun_normal", "he_normal", "glorot_uniform"] = "paper"
+    """How kernels are drawn; biases start at 0."""
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    """Of activations and of the computation; parameters and the optimiser's state stay float32. Left out: float32."""
+
+    @property
+    def field(self) -> int:
+        """Voxels a dimension for which the last convolution has one place."""
+        size = 2
+        for _ in range(self.depth):
+            size = 2 * size + 2
+        return size
+
+
 def _model_kind(value: Any) -> Any:
     # Configurations of one network should not have to name it.
     return (
@@ -215,9 +255,33 @@ def _model_kind(value: Any) -> Any:
 
 
 ModelConfig = Annotated[
-    Annotated[OctNet3ImageConfig, Tag("octnet3_24")] | Annotated[OctNet3Config, Tag("octnet3")],
+    Annotated[OctNet3ImageConfig, Tag("octnet3_24")]
+    | Annotated[OctNet3Config, Tag("octnet3")]
+    | Annotated[S3DCNNConfig, Tag("s3dcnn")],
     Discriminator(_model_kind),
 ]
+
+
+class SoftmaxConfig(Section):
+    """Which class an object belongs to: cross entropy."""
+
+    kind: Literal["softmax"] = "softmax"
+
+
+class TripletConfig(Section):
+    """Which of two objects is of the same class as a third: max(0, margin + d+ - d-)."""
+
+    kind: Literal["triplet"]
+    margin: Scale = 1.0
+    distance: Literal["cosine", "l2"] = "cosine"
+    classes: Positive = 5
+    """Different classes that the anchors of a batch come from; 3 * classes divides train.batch_size, which counts objects."""
+    mining: Literal["none", "hard"] = "none"
+    """none: the triplets that were drawn; hard: every object of the batch with the farthest of its class and the nearest of
+    another."""
+
+
+ObjectiveConfig = Annotated[SoftmaxConfig | TripletConfig, Field(discriminator="kind")]
 
 
 class OptimizerConfig(Section):
@@ -294,6 +358,8 @@ class TrainConfig(Section):
     checkpoint_every: Positive | None = None
     """Steps between two checkpoints; once an epoch if left out."""
     keep_checkpoints: Positive = 2
+    start: Path | None = None
+    """A run, or a checkpoint of one, whose weights this run begins with; of a network of the same kind and size."""
     devices: Positive | Literal["all"] = 1
     """Devices of each process over which a batch is spread."""
     tensorboard: bool = False
@@ -322,8 +388,30 @@ class ExperimentConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: DataConfig
     model: ModelConfig = OctNet3ImageConfig()
+    objective: ObjectiveConfig = SoftmaxConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     pruning: PruningConfig | None = None
     regularizer: RegularizerConfig | None = None
     train: TrainConfig = TrainConfig()
     distributed: DistributedConfig | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ExperimentConfig":
+        if not isinstance(self.model, S3DCNNConfig):
+            if self.objective.kind == "triplet":
+                raise ValueError("objective.kind triplet is for model.kind s3dcnn")
+            return self
+        if self.train.devices != 1 or self.distributed is not None:
+            raise ValueError(
+                "model.kind s3dcnn trains on one device: train.devices=1, no distributed"
+            )
+        if self.pruning is not None or self.regularizer is not None:
+            raise ValueError("pruning and regularizer are for model.kind octnet3")
+        if self.objective.kind == "triplet" and self.train.batch_size % (
+            3 * self.objective.classes
+        ):
+            raise ValueError(
+                f"train.batch_size must be a multiple of 3 * objective.classes = "
+                f"{3 * self.objective.classes}, got {self.train.batch_size}"
+            )
+        return self

@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments.config import AugmentedSection
 from jaxsparse.data import (
+    affine_points,
     jitter_points,
     normalize_points,
     rotate_points,
@@ -32,6 +33,7 @@ class CloudSplit:
       resolution: voxels a dimension.
       padding: voxels at either end that stay empty.
       fit: what fills the volume: the unit ball, or each object's bounding cube.
+      render: voxels that this takes, in the middle of the volume; ``None``: all but ``padding``.
       changes: what is done to them at random; ``None``: nothing.
     """
 
@@ -40,6 +42,7 @@ class CloudSplit:
     resolution: int
     padding: int = 0
     fit: Literal["sphere", "cube"] = "sphere"
+    render: int | None = None
     changes: AugmentedSection | None = None
 
     def __len__(self) -> int:
@@ -71,10 +74,17 @@ class CloudSplit:
                 cloud = jitter_points(cloud, rng, changes.jitter, changes.jitter_clip)
         if self.fit == "cube":
             cloud = normalize_points(cloud, "cube")
-        if changes is not None and rng is not None and changes.translation:
-            cloud = translate_points(cloud, rng, changes.translation)
+        if changes is not None and rng is not None:
+            if changes.affine:
+                cloud = affine_points(cloud, rng, changes.affine)
+            if changes.translation:
+                cloud = translate_points(cloud, rng, changes.translation)
+        half = 1.0
+        if self.render is not None:
+            # A little more: the upper faces of an object's box, too, lie in the last voxel of render.
+            half = self.resolution / self.render * (1 + 1e-6)
         # What a change moves out of the volume is lost.
-        return voxelize_points(cloud, self.resolution, padding=self.padding, bounds=(-1, 1))
+        return voxelize_points(cloud, self.resolution, padding=self.padding, bounds=(-half, half))
 
     def gather(
         self, index: np.ndarray, draw: tuple[int, int] | None = None

@@ -29,6 +29,11 @@ class Split(Protocol):
         """A share of voxels that no image exceeds, none that is changed at random by much; 1 where it is not known."""
         ...
 
+    @property
+    def labels(self) -> np.ndarray:
+        """int32 ``[N]``."""
+        ...
+
     def __len__(self) -> int: ...
 
     def gather(
@@ -79,9 +84,9 @@ class ArraySplit:
         return self.images[index].astype(np.float32) / np.float32(self.scale), self.labels[index]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """A training and a test split.
+    """A training and a test split; equal to itself only.
 
     Attributes:
       name: for tables.

@@ -32,14 +32,14 @@ def load_modelnet40(config: ModelNet40Config) -> Dataset:
     for path, part in zip(paths, train, strict=True):
         if part["classes"].tolist() != test["classes"].tolist():
             raise DataError(f"{path} has other classes than {root / 'test.npz'}")
-    augmented = config.rotation != "none" or config.jitter or config.translation
     joined = {name: np.concatenate([part[name] for part in train]) for name in ("points", "labels")}
     part = (
         "" if config.train_part == "all" else f", quarter {config.train_part} of the training set"
     )
+    rendered = "" if config.render is None else f", drawn at {config.render}"
     return Dataset(
-        f"ModelNet40 in {config.resolution}^3 voxels{part}",
-        train=_split(joined, config, augmented=bool(augmented)),
+        f"ModelNet40 in {config.resolution}^3 voxels{rendered}{part}",
+        train=_split(joined, config, augmented=config.changes_anything),
         test=_split(test, config, augmented=False),
         class_names=tuple(test["classes"].tolist()),
     )
@@ -54,6 +54,7 @@ def _split(
         config.resolution,
         config.padding,
         config.fit,
+        config.render,
         config if augmented else None,
     )
 

@@ -144,6 +144,10 @@ class SolidSplit:
     def peak_density(self) -> float:
         return 1.0  # not known without making them all
 
+    @property
+    def labels(self) -> np.ndarray:
+        return np.asarray(np.arange(self.size) % len(self.config.kinds), np.int32)
+
     def label(self, index: int) -> int:
         """Kinds take turns, so every one is equally frequent."""
         return index % len(self.config.kinds)

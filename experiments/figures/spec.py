@@ -1,7 +1,7 @@
 """What the YAML file of a figure may say."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field
 
@@ -83,27 +83,98 @@ class BlockSizeConfig(Section):
     repeats: Positive = 5
 
 
-FigureConfig = FillInConfig | EpochCostConfig | BlockGeometryConfig | BlockSizeConfig
+class ActiveSitesConfig(Section):
+    """The share of active sites behind every layer of S3DCNN (its Table 1)."""
 
-CONFIGS: dict[str, type[FigureConfig]] = {
-    "fill_in": FillInConfig,
-    "epoch_cost": EpochCostConfig,
-    "block_geometry": BlockGeometryConfig,
-    "block_size": BlockSizeConfig,
+    kind: Literal["active_sites"]
+    name: Name
+    base: Path
+    """The experiment whose data and network are taken, relative to this file."""
+    set: Overrides = Field(default_factory=dict)
+    """Keys of it, dotted, and their values."""
+    objects: Positive = 400
+    """Of the test set, at even spaces."""
+    meshes: Path | None = None
+    """A folder of meshes: what is below it is measured, too. No part of the result."""
+
+
+class RendersConfig(Section):
+    """One object at several render sizes (S3DCNN's Fig. 1)."""
+
+    kind: Literal["renders"]
+    name: Name
+    renders: Resolutions
+    """Voxels a dimension."""
+    meshes: Path | None = None
+    """The folder that the objects are below. No part of the result."""
+    objects: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names of the files, without their endings."""
+
+
+class RenderMapConfig(Section):
+    """Retrieval against the render size: a network is trained for each (S3DCNN's Fig. 2)."""
+
+    kind: Literal["render_map"]
+    name: Name
+    base: Path
+    """The experiment that is varied, relative to this file."""
+    set: Overrides = Field(default_factory=dict)
+    """Keys of it, dotted, and their values."""
+    renders: Resolutions
+    """Voxels that an object takes in the field, which stays what it is."""
+    per_class: Positive | None = None
+    """Objects of every class of the test set; all if left out."""
+    runs: Path = Path("runs")
+    """Where run folders go."""
+
+
+class PrecisionRecallConfig(Section):
+    """Precision-recall curves of results of ``retrieve`` (S3DCNN's Fig. 3)."""
+
+    kind: Literal["precision_recall"]
+    name: Name
+    title: str
+    results: Annotated[dict[str, Path], Field(min_length=1)]
+    """The curves' names, and their result files relative to this file."""
+
+
+FigureConfig = (
+    FillInConfig
+    | EpochCostConfig
+    | BlockGeometryConfig
+    | BlockSizeConfig
+    | ActiveSitesConfig
+    | RendersConfig
+    | RenderMapConfig
+    | PrecisionRecallConfig
+)
+
+SECTIONS: dict[str, type[Section]] = {
+    get_args(section.model_fields["kind"].annotation)[0]: section
+    for section in get_args(FigureConfig)
 }
 
 
 class _AnyFigure(Section):
     model_config = ConfigDict(extra="ignore")
 
-    kind: Literal["fill_in", "epoch_cost", "block_geometry", "block_size"]
+    kind: Literal[
+        "fill_in",
+        "epoch_cost",
+        "block_geometry",
+        "block_size",
+        "active_sites",
+        "renders",
+        "render_map",
+        "precision_recall",
+    ]
 
 
-def load_figure(path: Path) -> FigureConfig:
-    """Reads a figure's file.
+def load_figure(path: Path) -> Any:
+    """Reads a figure's file: one of ``FigureConfig``.
 
     Raises:
       ConfigError: it is missing or no YAML, or a key is unknown or ill-typed.
     """
     kind = read_section(path, _AnyFigure, "figure").kind
-    return read_section(path, CONFIGS[kind], "figure")
+    return read_section(path, SECTIONS[kind], "figure")

@@ -48,9 +48,9 @@ def bounds(trained: "Trained | Text") -> dict[str, float]:
     """The density bounds of the layers."""
     if isinstance(trained, Text):
         return {}
-    from experiments.train.layers import describe_layers
+    from experiments.train.evaluate import describe
 
-    layers = describe_layers(trained.network, (1, *trained.dataset.image_shape))
+    layers = describe(trained.config, trained.network, trained.dataset)
     return {layer.name: layer.bound for layer in layers}
 
 
@@ -66,6 +66,8 @@ def pictures(trained: "Trained | Text", indices: Sequence[int]) -> list[Block]:
     """
     if isinstance(trained, Text):
         return [trained]
+    if trained.config.model.kind == "s3dcnn":
+        return [Text("python -m experiments retrieve RUN draws what this network finds.")]
     dimensions = len(trained.dataset.image_shape) - 1
     if dimensions not in (2, 3):
         return [Text(f"There are no pictures of data of {dimensions} dimensions.", missing=True)]

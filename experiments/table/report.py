@@ -5,6 +5,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from experiments.config import S3DCNNConfig
 from experiments.table.spec import RowConfig, Run, TableConfig
 from experiments.table.store import TableResults
 
@@ -56,6 +57,11 @@ def page(table: TableConfig, path: Path, runs: list[Run], results: TableResults)
 def _settings(run: Run) -> str:
     config = run.config
     model, optimizer = config.model, config.optimizer
+    if isinstance(model, S3DCNNConfig):
+        return (
+            f"All rows: batch {config.train.batch_size}, {optimizer.kind} with learning rate "
+            f"{optimizer.learning_rate:g} ({optimizer.schedule}), kernels `{model.kernel_init}`."
+        )
     return (
         f"All rows: batch {config.train.batch_size}, {optimizer.kind} with learning rate "
         f"{optimizer.learning_rate:g} ({optimizer.schedule}), kernels `{model.kernel_init}`, selection "

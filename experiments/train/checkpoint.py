@@ -98,6 +98,15 @@ class Checkpoints:
         nnx.replace_by_pure_dict(state, restored)
         return state
 
+    def parameters(self, step: int) -> Any:
+        """The model's part of a checkpoint's state: nested dictionaries of arrays, whatever network it is."""
+        metadata = self._manager.item_metadata(step)["state"].tree
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), metadata)
+        state = self._manager.restore(
+            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(shapes))
+        )["state"]
+        return state["0"] if "0" in state else state[0]  # in front of the optimiser's
+
     def _check_fit(self, step: int, shapes: Any) -> None:
         held, wanted = _arrays(self._manager.item_metadata(step)["state"].tree), _arrays(shapes)
         for name in sorted(held.keys() | wanted.keys()):

@@ -7,17 +7,20 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from experiments.config import ExperimentConfig
+from experiments.config import ExperimentConfig, S3DCNNConfig
 from experiments.config.load import apply_override, validate
-from experiments.data import Batch, eval_batches, load_dataset
+from experiments.data import Dataset, load_dataset
+from experiments.data.pipeline import WHOLE
 from experiments.errors import UserError
-from experiments.models import build_model
+from experiments.models import Network, build_model, sites_of
 from experiments.optimizers import build_optimizer
 from experiments.provenance import provenance
 from experiments.train.aggregate import Aggregate
 from experiments.train.checkpoint import Checkpoints
-from experiments.train.layers import density_bounds, describe_layers
+from experiments.train.feed import build_feed
+from experiments.train.layers import LayerInfo, density_bounds, describe_layers
 from experiments.train.metrics import to_json
+from experiments.train.objectives import build_objective
 from experiments.train.run_folder import checkpoint_folder
 from experiments.train.step import State, Steps, make_steps
 from experiments.train.summary import layer_rows, print_evaluation
@@ -27,7 +30,7 @@ CHANGEABLE = ("data.", "model.", "train.test_batch_size")
 
 
 def run_test(
-    steps: Steps, state: State, batches: Iterable[Batch], stop: object = False
+    steps: Steps, state: State, batches: Iterable[Any], stop: object = False
 ) -> dict[str, Any] | None:
     """Loss, accuracy and layer statistics over all batches; ``None`` if ``stop`` became true meanwhile."""
     total = Aggregate()
@@ -36,6 +39,20 @@ def run_test(
             return None
         total.add(steps.test(state, batch))
     return total.take()
+
+
+def describe(config: ExperimentConfig, model: Network, dataset: Dataset) -> list[LayerInfo]:
+    """The layers of an experiment's network."""
+    if isinstance(config.model, S3DCNNConfig):
+        return describe_layers(model, dataset, sites_of(config.model, dataset)[0])
+    return describe_layers(model, dataset)
+
+
+def confusion_of(dataset: Dataset, metrics: dict[str, Any]) -> dict[str, Any]:
+    """What a result says of which class was taken for which; nothing where no classes are learnt."""
+    if "confusion" not in metrics:
+        return {}
+    return {"confusion": {"classes": dataset.class_names, "counts": metrics["confusion"]}}
 
 
 def load_trained(
@@ -54,7 +71,7 @@ def load_trained(
     Raises:
       UserError: there is no such checkpoint, it does not fit the configuration, or the data cannot be read.
     """
-    folder, step = _locate(path, step)
+    folder, step = locate(path, step)
     with closing(Checkpoints(folder, read_only=True)) as checkpoints:
         steps = checkpoints.steps()
         if not steps or (step is not None and step not in steps):
@@ -71,10 +88,11 @@ def load_trained(
             apply_override(values, override)
         config = validate(values, source=str(folder))
         dataset = load_dataset(config.data)
-        model = build_model(config.model, dataset, seed=config.seed)
+        model = build_model(config.model, dataset, seed=config.seed, objective=config.objective)
         # For the state's structure.
         optimizer = build_optimizer(config, model, total_steps=1, steps_per_epoch=1)
-        compiled = make_steps(model, optimizer, config.seed)
+        objective = build_objective(config.objective)
+        compiled = make_steps(model, optimizer, config.seed, objective=objective)
         state = checkpoints.restore_state(step, compiled.state)
     return step, config, dataset, compiled, state
 
@@ -103,9 +121,10 @@ def evaluate(
       UserError: there is no such checkpoint, it does not fit the configuration, or the data cannot be read.
     """
     step, config, dataset, steps, state = load_trained(path, step=step, overrides=overrides)
-    layers = describe_layers(steps.model, (1, *dataset.image_shape))
+    layers = describe(config, steps.model, dataset)
     part = dataset.train if split == "train" else dataset.test
-    metrics = run_test(steps, state, eval_batches(part, config.train.test_batch_size))
+    batches = build_feed(config, dataset).test(part, config.train.test_batch_size, WHOLE)
+    metrics = run_test(steps, state, batches)
     assert metrics is not None
     rho = density_bounds(steps.model, layers)
     result = {
@@ -121,7 +140,7 @@ def evaluate(
         "images": len(part),
         "loss": metrics["loss"],
         "accuracy": metrics["accuracy"],
-        "confusion": {"classes": dataset.class_names, "counts": metrics["confusion"]},
+        **confusion_of(dataset, metrics),
         "layers": layer_rows(layers, metrics, rho),
     }
     result = to_json(result)
@@ -129,7 +148,7 @@ def evaluate(
     return result
 
 
-def _locate(path: Path, step: int | None) -> tuple[Path, int | None]:
+def locate(path: Path, step: int | None) -> tuple[Path, int | None]:
     """The folder of checkpoints that ``path`` means, and the step."""
     if path.parent.name == "checkpoints" and path.name.isdigit() and path.is_dir():
         return path.parent, int(path.name) if step is None else step

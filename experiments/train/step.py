@@ -6,15 +6,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import nnx
 
-from experiments.data import Batch
+from experiments.models import Network
 from experiments.optimizers import Optimizer
 from experiments.train.devices import Devices
-from experiments.train.layers import LayerStats, count_work, live_weights, measure
-from jaxsparse import direct, nn, optim
-from jaxsparse.models import OctNet3
+from experiments.train.layers import live_weights
+from experiments.train.objectives import Objective, softmax
+from jaxsparse import nn, optim
 
 State = Any
 """All that training changes: parameters, masks, statistics, optimiser state. A pytree of arrays."""
@@ -22,7 +21,7 @@ State = Any
 Metrics = dict[str, Any]
 """loss, accuracy: means over the batch; weight: how many samples; layers: LayerStats; live: weights that are left, by
 layer, if the run prunes; of a test confusion: int32 ``[classes, classes]``, how many samples of a class (row) were taken
-for which (column), and work: of count_work, if the run prunes."""
+for which (column), where classes are learnt, and work: of count_work, if the run prunes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,39 +37,46 @@ class Steps:
     """
 
     state: State
-    train: Callable[[State, Batch], tuple[State, Metrics]]
-    test: Callable[[State, Batch], Metrics]
-    model: OctNet3
-    trained: Callable[[State], OctNet3]
+    train: Callable[[State, Any], tuple[State, Metrics]]
+    test: Callable[[State, Any], Metrics]
+    model: Network
+    trained: Callable[[State], Network]
 
 
-def make_steps(model: OctNet3, how: Optimizer, seed: int, devices: Devices | None = None) -> Steps:
+def make_steps(
+    model: Network,
+    how: Optimizer,
+    seed: int,
+    devices: Devices | None = None,
+    objective: Objective = softmax,
+) -> Steps:
     """Builds both steps. Dropout's key follows from ``seed`` and the step's number, so nothing else need be saved."""
     devices = devices or Devices()
     graph, state = nnx.split((model, nnx.Optimizer(model, how.transform, wrt=nnx.Param)))
 
-    def test(state: State, batch: Batch) -> Metrics:
+    def test(state: State, batch: Any) -> Metrics:
         model = trained(state)
-        loss, metrics = _loss(model, batch, None, counts=how.prunes)
-        confusion = _confusion(metrics.pop("logits"), batch)
-        return {"loss": loss, **metrics, "confusion": confusion, **live(model)}
+        loss, metrics = objective(model, batch, None, counts=how.prunes)
+        logits = metrics.pop("logits", None)
+        confusion = {} if logits is None else {"confusion": _confusion(logits, batch)}
+        return {"loss": loss, **metrics, **confusion, **live(model)}
 
-    def train(state: State, batch: Batch) -> tuple[State, Metrics]:
+    def train(state: State, batch: Any) -> tuple[State, Metrics]:
         model, optimizer = nnx.merge(graph, state)
         key = jax.random.fold_in(jax.random.key(seed), optimizer.step[...])
 
-        def loss(model: OctNet3) -> tuple[jax.Array, Metrics]:
-            return _loss(model, batch, nnx.Rngs(dropout=key))
+        def loss(model: Network) -> tuple[jax.Array, Metrics]:
+            return objective(model, batch, nnx.Rngs(dropout=key))
 
         (value, metrics), gradients = nnx.value_and_grad(loss, has_aux=True)(model)
-        del metrics["logits"]
+        metrics.pop("logits", None)
         _learn(how, model, optimizer, gradients)
         return nnx.state((model, optimizer)), {"loss": value, **metrics, **live(model)}
 
-    def live(model: OctNet3) -> Metrics:
+    def live(model: Network) -> Metrics:
         return {"live": live_weights(model)} if how.prunes else {}
 
-    def trained(state: State) -> OctNet3:
+    def trained(state: State) -> Network:
         model, _ = nnx.merge(graph, state)
         model.eval()
         return model
@@ -86,7 +92,7 @@ def make_steps(model: OctNet3, how: Optimizer, seed: int, devices: Devices | Non
     )
 
 
-def _learn(how: Optimizer, model: OctNet3, optimizer: nnx.Optimizer, gradients: Any) -> None:
+def _learn(how: Optimizer, model: Network, optimizer: nnx.Optimizer, gradients: Any) -> None:
     """One update, and what follows from it for the layers."""
     extra = {}
     if how.density is not None:
@@ -98,31 +104,7 @@ def _learn(how: Optimizer, model: OctNet3, optimizer: nnx.Optimizer, gradients: 
         nn.set_masks(model, optim.pruning_mask(optimizer))
 
 
-def _loss(
-    model: OctNet3, batch: Batch, rngs: nnx.Rngs | None, *, counts: bool = False
-) -> tuple[jax.Array, Metrics]:
-    image, label, weight = (jnp.asarray(batch[k]) for k in ("image", "label", "weight"))
-    x = image
-    if model.sparse:
-        # Inside the step: the host hands over images, building the sparse input is part of the executable.
-        x = direct.SparseTensor.from_dense(image, density=model.input_density, select="magnitude")
-    activations = model.activations(x)
-    logits = model.head(activations[list(activations)[-1]], rngs=rngs).astype(jnp.float32)
-    total = jnp.maximum(weight.sum(), 1.0)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, label)
-    right = (jnp.argmax(logits, axis=-1) == label).astype(jnp.float32)
-    layers: LayerStats = measure(activations, weight)
-    work = {"work": count_work(model, activations, weight)} if counts else {}
-    return jnp.sum(losses * weight) / total, {
-        "accuracy": jnp.sum(right * weight) / total,
-        "weight": weight.sum(),
-        "layers": layers,
-        "logits": logits,
-        **work,
-    }
-
-
-def _confusion(logits: jax.Array, batch: Batch) -> jax.Array:
+def _confusion(logits: jax.Array, batch: Any) -> jax.Array:
     """Counted in the step: of several processes each has only its own rows of a batch."""
     counts = jnp.zeros((logits.shape[-1],) * 2, jnp.int32)
     place = (jnp.asarray(batch["label"]), jnp.argmax(logits, axis=-1))

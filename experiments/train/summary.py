@@ -31,7 +31,7 @@ def layer_rows(
             "found": stats["found"][index],
             "peak": stats["peak"][index],
             "dropped": stats["dropped"][index],
-            "within_bound": stats["stored"][index] <= info.bound * (1 + 1e-6)
+            "within_bound": (info.shared or stats["stored"][index] <= info.bound * (1 + 1e-6))
             and stats["peak"][index] <= info.capacity,
             **(
                 {"live_weights": live[info.name], "weights": info.weights}

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from experiments.config import ExperimentConfig
-from experiments.data import Dataset, check_batch_size, eval_batches, load_dataset, train_batches
+from experiments.data import Dataset, check_batch_size, load_dataset
 from experiments.errors import UserError
 from experiments.models import build_model
 from experiments.optimizers import build_optimizer
@@ -18,10 +18,12 @@ from experiments.train.aggregate import Aggregate, merge
 from experiments.train.checkpoint import Checkpoints
 from experiments.train.clock import StepClock
 from experiments.train.devices import Devices, find_devices
-from experiments.train.evaluate import run_test
+from experiments.train.evaluate import confusion_of, describe, run_test
+from experiments.train.feed import build_feed
 from experiments.train.interrupt import StopRequest, stop_on_signals
-from experiments.train.layers import density_bounds, describe_layers
+from experiments.train.layers import density_bounds
 from experiments.train.metrics import to_json
+from experiments.train.objectives import build_objective
 from experiments.train.record import Record
 from experiments.train.run_folder import (
     checkpoint_folder,
@@ -30,6 +32,7 @@ from experiments.train.run_folder import (
     write_config,
     write_whole,
 )
+from experiments.train.start import begin_with
 from experiments.train.step import make_steps
 from experiments.train.summary import layer_rows, print_summary
 
@@ -126,14 +129,20 @@ class _Run:
         self.steps_per_epoch = len(dataset.train) // config.train.batch_size
         self.total_steps = config.train.epochs * self.steps_per_epoch
 
-        model = build_model(config.model, dataset, seed=config.seed)
+        model = build_model(config.model, dataset, seed=config.seed, objective=config.objective)
+        if config.train.start is not None and not checkpoints.steps():
+            begin_with(model, config.train.start)
         optimizer = build_optimizer(
             config, model, total_steps=self.total_steps, steps_per_epoch=self.steps_per_epoch
         )
-        self.steps = make_steps(model, optimizer, config.seed, devices)
+        objective = build_objective(config.objective)
+        self.steps = make_steps(model, optimizer, config.seed, devices, objective)
         self.state = self.steps.state
-        self.layers = describe_layers(self.steps.model, (1, *dataset.image_shape))
-        self.batches = train_batches(dataset.train, config.train.batch_size, config.seed, self.part)
+        self.layers = describe(config, self.steps.model, dataset)
+        self.feed = build_feed(config, dataset)
+        self.batches = self.feed.train(
+            dataset.train, config.train.batch_size, config.seed, self.part
+        )
         self.record = Record(
             run_dir if devices.is_primary else None,
             self.layers,
@@ -209,7 +218,7 @@ class _Run:
             "epochs": self.config.train.epochs,
             "steps": self.step,
             "test": {"loss": test["loss"], "accuracy": test["accuracy"]},
-            "confusion": {"classes": self.dataset.class_names, "counts": test["confusion"]},
+            **confusion_of(self.dataset, test),
             "layers": layer_rows(self.layers, test, density_bounds(self.steps.model, self.layers)),
             **(self.clock.timing() or self.record.timing()),
             "history": self.record.tests(),
@@ -253,7 +262,7 @@ class _Run:
     def _test(self) -> dict[str, Any] | None:
         """The metrics over the test set; ``None`` if the run was asked to stop meanwhile."""
         size = self.config.train.test_batch_size
-        batches = eval_batches(self.dataset.test, size, self.part)
+        batches = self.feed.test(self.dataset.test, size, self.part)
         # Several processes have to test alike: none stops by itself.
         stop = self.stop if self.devices.processes == 1 else False
         return run_test(self.steps, self.state, map(self.devices.put_batch, batches), stop)

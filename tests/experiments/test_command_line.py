@@ -20,6 +20,7 @@ SMALL = ["model.hidden=16", "train.epochs=1", "train.batch_size=479"]
         ["train", "--help"],
         ["report", "--help"],
         ["evaluate", "--help"],
+        ["retrieve", "--help"],
         ["benchmark", "--help"],
         ["benchmark", "direct", "--help"],
         ["benchmark", "block", "--help"],
