@@ -39,7 +39,7 @@ def config_for(devices, **train):
     return small_config(
         model=MODEL,
         # A rate at which rounding is not blown up within a hundred updates.
-        optimizer={"learning_rate": 0.002},
+        optimizer={"learning_rate": 0.001},
         train={**TRAIN, "devices": devices, **train},
         # Warned at 50, removed at 100: which weights are below the threshold turns on rounding, too.
         pruning={"threshold": 0.02, "every": 50},

@@ -68,7 +68,11 @@ def test_points_in_a_box():
         ("velodyne/000007.bin", b"123", "is truncated: 3 bytes"),
         ("velodyne/000007.bin", np.full(4, np.nan, "<f4").tobytes(), "is corrupt"),
         ("calib/000007.txt", None, "cannot read the calibration"),
-        ("calib/000007.txt", b"R0_rect: 1 0 0", "has no R0_rect of 9 numbers"),
+        (
+            "calib/000007.txt",
+            CALIBRATION.replace("R0_rect: 1 0 0 ", "R0_rect: ").encode(),
+            "has no R0_rect of 9 numbers",
+        ),
         ("calib/000007.txt", b"R0_rect: 1 0 x", "line 1: '1 0 x' are no numbers"),
         ("calib/000007.txt", b"\xff", "is no calibration"),
         ("calib/000007.txt", CALIBRATION.replace("1", "0").encode(), "cannot be undone"),

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.config import OptimizerConfig, completed, load_config
 from experiments.errors import ConfigError
-from experiments.optimizers import _transform, learning_rate
+from experiments.optimizers import transformation, learning_rate
 from tests.experiments.common import small_config
 from tests.experiments.test_config import MNIST
 
@@ -89,7 +89,7 @@ def sgd(momentum, nesterov=False):
     ],
 )
 def test_optimisers(keys, expected):
-    transform = _transform(OptimizerConfig(learning_rate=BASE, **keys), TOTAL, EPOCH)
+    transform = transformation(OptimizerConfig(learning_rate=BASE, **keys), TOTAL, EPOCH)
     gradients, w = [0.5, -0.25, 1.0, 0.125], jnp.float32(0)
     state = transform.init(w)
     for g in gradients:
