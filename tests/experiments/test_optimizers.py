@@ -9,7 +9,7 @@ import pytest
 
 from experiments.config import OptimizerConfig, completed, load_config
 from experiments.errors import ConfigError
-from experiments.optimizers import transformation, learning_rate
+from experiments.optimizers import learning_rate, transformation
 from tests.experiments.common import small_config
 from tests.experiments.test_config import MNIST
 
