@@ -194,7 +194,7 @@ DETECTOR = section(
     ("upsample_features", "as many as stages", (2, 2), value_error("upsample_features must be at most 1 numbers, one less than stages")),
     ("block_sizes", "one a stage", (5, 5), value_error("block_sizes must be 3 integers, one more than stages")),
     ("density", "0", 0, value_error("density must be a positive, finite number")),
-    ("density", "not one a list", {"stem": 0.5}, value_error("density must be a number, or one for each of")),
+    ("density", "not one a list", {"density": {"stem": 0.5}}, value_error("density must be a number, or one for each of")),
     ("class_prior", "1", 1, value_error("class_prior must be above 0 and below 1, got 1")),
     ("class_prior", "a string", "rare", type_error("class_prior must be a number")),
     ("background", "infinite", -np.inf, value_error("background must be finite")),

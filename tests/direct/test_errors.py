@@ -34,6 +34,7 @@ SPEAKERS = {
     "models.BlockDetector": ("BlockDetector", "BlockConv", "BlockResidualUnit"),
     "models.BlockDetector.__call__": ("BlockDetector",),
     "models.BlockDetector.blocks": ("BlockDetector", "resize_mask"),
+    "models.BlockDetector.densities": ("densities", "resize_mask", "BlockDetector"),
     "models.BlockDetector.geometries": ("BlockDetector",),
     "models.PSPNet.__call__": ("PSPNet",),
     "models.OctNet3.__call__": ("OctNet3",),
