@@ -1,19 +1,23 @@
 """Typed configurations: one YAML file an experiment, ``key=value`` to override."""
 
-from experiments.config.load import completed, load_config
-from experiments.config.schema import (
+from experiments.config.data import (
     PLACES,
     AugmentedSection,
     ChangedGridSection,
     DataConfig,
     DigitsConfig,
-    DistributedConfig,
-    ExperimentConfig,
     MeshesConfig,
     MnistConfig,
-    ModelConfig,
     ModelNet10Config,
     ModelNet40Config,
+    SolidKind,
+    SolidsConfig,
+)
+from experiments.config.load import completed, load_config
+from experiments.config.schema import (
+    DistributedConfig,
+    ExperimentConfig,
+    ModelConfig,
     ObjectiveConfig,
     OctNet3Config,
     OctNet3ImageConfig,
@@ -22,8 +26,6 @@ from experiments.config.schema import (
     RegularizerConfig,
     S3DCNNConfig,
     SoftmaxConfig,
-    SolidKind,
-    SolidsConfig,
     TrainConfig,
     TripletConfig,
 )

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from experiments.config.load import read_config, validate_as
-from experiments.config.schema import OptimizerConfig, Positive, Scale, Section, Share
+from experiments.config.schema import OptimizerConfig
+from experiments.config.section import Positive, Scale, Section, Share
 from jaxsparse import data
 
 Metres = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field
 
-from experiments.config.schema import Positive, Section
+from experiments.config.section import Positive, Section
 from experiments.table.spec import Name, Overrides, read_section
 
 Resolution = Annotated[int, Field(ge=4, le=256)]

@@ -107,7 +107,7 @@ def run(
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            # A group, to be stopped whole; of this session, so that what ends the session ends it, too.
+            # A process group, to be stopped whole; of the same terminal, so that what ends that ends it, too.
             process_group=0,
         )
         stopped = threading.Event()

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from experiments.config.schema import Section
+from experiments.config.section import Section
 from experiments.errors import ConfigError
 from experiments.table.spec import Name, Overrides, RowConfig, Seed, TableConfig, read_section
 

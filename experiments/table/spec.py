@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from experiments.config import ExperimentConfig, load_config
 from experiments.config.explain import explain
-from experiments.config.schema import Section
+from experiments.config.section import Section
 from experiments.config.yaml_loader import parse_yaml
 from experiments.errors import ConfigError
 
