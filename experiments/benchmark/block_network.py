@@ -1,7 +1,6 @@
 """SBNet's whole network for ``benchmark block``: Table 6, and frame by frame Fig. 7."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +15,8 @@ from experiments.benchmark.timing import Call, Effort, alternate
 from experiments.errors import UserError
 from jaxsparse import data, models
 
-DENSITY_STEP = 0.02
-"""Capacities of a network come in steps: frames of about one sparsity share an executable."""
+Densities = tuple[tuple[str, float], ...]
+"""The share of its blocks that each list of ``models.BlockDetector`` holds, by name."""
 
 
 class Network:
@@ -43,7 +42,7 @@ class Network:
         self._graph, self._state = nnx.split(detector)
         predict, predict_state = nnx.split(predictor)
         self._detector = detector
-        self._programs: dict[float, Any] = {}
+        self._programs: dict[Densities, Any] = {}
         self._dense = jax.jit(lambda state, x: nnx.merge(self._graph, state)(x))
         psp = jax.jit(lambda state, x: nnx.merge(predict, state)(x))
         self.predict = lambda x: psp(predict_state, x)
@@ -52,37 +51,32 @@ class Network:
         """All pixels."""
         return self._dense(self._state, x)
 
-    def density(self, mask: np.ndarray) -> tuple[float, dict[str, int]]:
-        """The share of blocks that the lists must hold for a mask, in whole steps; and the active blocks by list."""
-        detector = self._detector
-        counts = jax.jit(
-            lambda m: {k: b.count for k, b in detector.blocks(m, self.shape[:2]).items()}
-        )(jnp.asarray(mask)[None])
-        grids = detector.geometries(self.shape[:2])
-        share = max(int(counts[name]) / grid.blocks for name, (_, grid) in grids.items())
-        steps = math.ceil(share / DENSITY_STEP - 1e-9)
-        found = {name: int(count) for name, count in counts.items()}
-        return min(1.0, max(1, steps) * DENSITY_STEP), found
+    def densities(self, mask: np.ndarray) -> tuple[Densities, dict[str, int]]:
+        """The shares that hold a mask's active blocks and no more; and the active blocks by list."""
+        grids = self._detector.geometries(self.shape[:2])
+        shares = self._detector.densities(jnp.asarray(mask)[None], self.shape[:2], headroom=1.0)
+        found = {name: round(shares[name] * grid.blocks) for name, (_, grid) in grids.items()}
+        return tuple(shares.items()), found
 
-    def program(self, density: float) -> Any:
+    def program(self, densities: Densities) -> Any:
         """``(x, mask) -> outputs, blocks cut``."""
-        if density not in self._programs:
+        if densities not in self._programs:
 
             def run(state, x, mask):
                 detector = nnx.merge(self._graph, state)
-                detector.density = density
+                detector.density = densities
                 lists = detector.blocks(mask, self.shape[:2])
                 return detector(x, lists), sum(b.overflow for b in lists.values())
 
-            self._programs[density] = jax.jit(run)
-        return lambda x, mask: self._programs[density](self._state, x, mask)
+            self._programs[densities] = jax.jit(run)
+        return lambda x, mask: self._programs[densities](self._state, x, mask)
 
-    def reduction(self, density: float) -> Any:
+    def reduction(self, densities: Densities) -> Any:
         """``mask -> lists``: what the masks cost by themselves."""
 
         def run(mask):
             detector = nnx.merge(self._graph, self._state)
-            detector.density = density
+            detector.density = densities
             return [b.indices for b in detector.blocks(mask, self.shape[:2]).values()]
 
         return jax.jit(run)
@@ -110,9 +104,9 @@ def measure_network(
     images = {name: jnp.asarray(data.birds_eye_map(p, grid))[None] for name, p in points.items()}
     first = next(iter(images.values()))
     for number, mask in enumerate(masks):
-        density, counts = network.density(mask.pixels)
+        densities, counts = network.densities(mask.pixels)
         x, pixels = images.get(mask.frame, first), jnp.asarray(mask.pixels)[None]
-        run = network.program(density)
+        run = network.program(densities)
         outputs, cut = run(x, pixels)
         if int(cut):
             raise UserError(f"{mask.kind} {mask.frame}: {int(cut)} blocks cut; nothing was timed")
@@ -121,7 +115,7 @@ def measure_network(
             run(x, pixels)
         )
         if part == "network":
-            reduce = network.reduction(density)
+            reduce = network.reduction(densities)
             calls[f"reduction {number}"] = lambda reduce=reduce, pixels=pixels: (
                 jax.block_until_ready(reduce(pixels))
             )
@@ -129,7 +123,7 @@ def measure_network(
         facts.append({
             "part": part, "layer": "network", "size": "x".join(map(str, network.shape)), "mask": mask.kind,
             "frame": mask.frame, "asked_sparsity": round(mask.asked, 4), "sparsity": sparsity,
-            "theoretical": 1 / (1 - sparsity), "density": density, "blocks": counts,
+            "theoretical": 1 / (1 - sparsity), "densities": dict(densities), "blocks": counts,
         })  # fmt: skip
     calls["xla"] = lambda: jax.block_until_ready(network.dense(first))
     if part == "network":

@@ -36,11 +36,7 @@ TABLES = (
 def row_line(row: Row) -> str:
     """One row for the screen, as ratios."""
     peers = ", ".join(f"{name} {ratio:.2f}" for name, ratio in row["ratios"].items())
-    tiles = (
-        "x".join(map(str, row["block_size"]))
-        if "block_size" in row
-        else f"density {row['density']:.2f}"
-    )
+    tiles = "x".join(map(str, row["block_size"])) if "block_size" in row else f"held {_held(row)}"
     return (
         f"{row['mask']:8} {row['frame']:6} sparsity {row['sparsity']:.3f} blocks {tiles:11} {peers} "
         f"(spread {100 * row['jaxsparse']['spread']:.0f} %)"
@@ -210,8 +206,9 @@ def _how(results: Results) -> str:
         "resolution,\nactive where any pixel of a window is), and runs the layers on the tiles; the scatter is in place on a donated "
         f"map. Residual units:\n{UNITS} in a chain inside one `jit`. Block sizes and capacities fit the mask at hand: of rectangular "
         "blocks of many shapes the few whose active ones\nhold the fewest pixels, tiles and windows together, and of those the one "
-        "that `block.tune` times fastest for one layer. The whole network has\nfixed square blocks and one density for all its "
-        "lists. Before a layer is timed it is compared with its dense twin inside a mask of 90 %.\n\n"
+        "that `block.tune` times fastest for one layer. The whole network has\nfixed square blocks, and each of its "
+        "lists room for the active blocks of the mask at hand. Before a\nlayer is timed it is compared with its dense twin inside a "
+        "mask of 90 %.\n\n"
         "*XLA*: the dense twin as `flax.nnx` would write it. *XLA, products*: its 1 x 1 convolutions written as matrix "
         "products, which XLA's\nCPU backend runs up to eight times faster: the harder rival. *torch*: the faster of contiguous and "
         "channels_last. *Theoretical*:\n1/(1 - sparsity). More than that comes from tiles that stay in the cache, and from products. "
@@ -272,14 +269,20 @@ def _network_table(rows: Sequence[Row]) -> str:
 
 def _frame_table(rows: Sequence[Row]) -> str:
     lines = [
-        "| frame | sparsity | times XLA | theoretical | capacity, of all blocks |\n|---|---|---|---|---|"
+        "| frame | sparsity | times XLA | theoretical | lists hold, of all blocks |\n|---|---|---|---|---|"
     ]
     for row in sorted(rows, key=lambda r: r["sparsity"]):
         lines.append(
             f"| {row['frame']} | {row['sparsity']:.3f} | {_number(row['ratios']['xla'])} | {row['theoretical']:.1f} "
-            f"| {row['density']:.0%} |"
+            f"| {_held(row)} |"
         )
     return "\n".join(lines)
+
+
+def _held(row: Row) -> str:
+    """The shares of their blocks that the lists of a network hold: the least and the most."""
+    shares = row["densities"].values()
+    return f"{min(shares):.0%} to {max(shares):.0%}"
 
 
 def _all_rows(rows: Sequence[Row]) -> str:

@@ -94,13 +94,18 @@ def test_the_network_on_a_small_map():
     }
     network = Network(grid.shape, options, small)
     mask = cases.top_left(*grid.shape[:2], 0.9)
-    density, counts = network.density(mask)
-    assert 0 < density <= 1 and min(counts.values()) >= 1
+    densities, counts = network.densities(mask)
+    assert all(0 < share <= 1 for _, share in densities) and min(counts.values()) >= 1
+    assert len({share for _, share in densities}) > 1
     points = {"000001": np.array([[1.0, 0.1, 0.0], [0.3, -0.8, 0.5]])}
     masks = [cases.Mask("top-left", "", 0.9, mask)]
     (row,) = measure_network(network, masks, points, grid, SHORT, part="network")
-    assert row["ratios"]["xla"] > 0 and row["reduction"]["median"] > 0 and row["density"] == density
-    outputs, cut = network.program(density)(jnp.ones((1, *grid.shape)), jnp.asarray(mask)[None])
+    assert (
+        row["ratios"]["xla"] > 0
+        and row["reduction"]["median"] > 0
+        and row["densities"] == dict(densities)
+    )
+    outputs, cut = network.program(densities)(jnp.ones((1, *grid.shape)), jnp.asarray(mask)[None])
     assert int(cut) == 0
     dense = network.dense(jnp.ones((1, *grid.shape)))
     assert {k: v.shape for k, v in outputs.items()} == {k: v.shape for k, v in dense.items()}
@@ -117,7 +122,7 @@ def make_row(layer, size, ratio, mask="top-left", part="layer", sparsity=0.9):
     return {
         "part": part, "layer": layer, "size": size, "mask": mask, "frame": "", "asked_sparsity": sparsity, "run": "1",
         "sparsity": sparsity, "theoretical": 1 / (1 - sparsity), "block_size": [8, 9], "capacity": 4, "tile_share": 0.1,
-        "window_share": 0.2, "density": 0.2, "jaxsparse": timing, "reduction": timing, "mask_network": timing,
+        "window_share": 0.2, "densities": {"stem": 0.2, "heads": 0.3}, "jaxsparse": timing, "reduction": timing, "mask_network": timing,
         "dense": {"xla": {**timing, "median": ratio, "peer": "xla"}, "torch a": {**timing, "peer": "torch"}},
         "ratios": {"xla": ratio, "torch a": 1.0},
     }  # fmt: skip
