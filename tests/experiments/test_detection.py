@@ -14,6 +14,7 @@ from experiments.__main__ import main
 from experiments.data import kitti
 from experiments.detection import evaluate as evaluation
 from experiments.detection import trainer
+from experiments.detection.config import FramesConfig
 from experiments.detection.frames import (
     Frames,
     changed,
@@ -226,9 +227,7 @@ def test_batches_go_on_where_they_were(root):
 
 def test_real_frames():
     root = shared_data("kitti")
-    config = small_detector(
-        root, data={"train": ["000008"], "test": ["007347"], "kinds": ["Car"]}
-    ).data
+    config = FramesConfig(root=root, train=("000008",), test=("007347",), kinds=("Car",))
     scene = read_scene(config, "000008")
     assert len(scene.boxes) == 6 and 15000 < len(scene.points) < 20000
     assert all(kitti.points_in_box(scene.points, box).sum() > 50 for box in scene.boxes)

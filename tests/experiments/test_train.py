@@ -13,7 +13,7 @@ from rich.console import Console
 
 from experiments.activations import draw_activations
 from experiments.errors import UserError
-from experiments.train import Interrupted, train, trainer
+from experiments.train import Interrupted, feed, train, trainer
 from experiments.train.checkpoint import _fixed
 from experiments.train.metrics import read_metrics
 from experiments.train.run_folder import sole_writer
@@ -163,7 +163,7 @@ def test_run_killed_before_its_first_checkpoint_starts_again(tmp_path, console, 
 
 def test_stopped_while_testing_tests_when_it_goes_on(tmp_path, console, monkeypatch):
     config = small_config(train={"epochs": 2})
-    original = trainer.eval_batches
+    original = feed.eval_batches
 
     def interrupted(*arguments):
         for batch in original(*arguments):
@@ -172,7 +172,7 @@ def test_stopped_while_testing_tests_when_it_goes_on(tmp_path, console, monkeypa
             yield batch
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "eval_batches", interrupted)
+        patch.setattr(feed, "eval_batches", interrupted)
         with pytest.raises(Interrupted) as stop:
             train(config, tmp_path, console=console)
     assert stop.value.step == 3
@@ -187,7 +187,7 @@ def test_one_writer(tmp_path, console):
 
 
 def test_waiting_for_data_is_measured(tmp_path, console, monkeypatch):
-    original = trainer.train_batches
+    original = feed.train_batches
 
     class Slow:
         def __init__(self, *arguments):
@@ -201,7 +201,7 @@ def test_waiting_for_data_is_measured(tmp_path, console, monkeypatch):
             return getattr(self.batches, name)
 
     quick = train(small_config(), tmp_path / "quick", console=console)
-    monkeypatch.setattr(trainer, "train_batches", Slow)
+    monkeypatch.setattr(feed, "train_batches", Slow)
     slow = train(small_config(), tmp_path / "slow", console=console)
     assert slow["input_wait"] > quick["input_wait"]
     for name, result in (("quick", quick), ("slow", slow)):

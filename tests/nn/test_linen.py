@@ -1,5 +1,6 @@
 """The layers through flax.nnx.bridge: as Linen modules, and Linen modules among them (docs/linen.md)."""
 
+import functools
 import re
 
 import jax
@@ -186,7 +187,11 @@ def test_octnet3_equals_nnx(octnet3, octnet3_variables, x):
     variables, keys = octnet3_variables, {"dropout": jax.random.key(7)}
     streams = Keys().apply({}, rngs={"params": jax.random.key(0), **keys})
     model = models.OctNet3((8, 8), 5, **OCTNET3, rngs=nnx.Rngs(**streams))
-    assert_same(variables, collections_of(model))
+    # The first values are drawn in another program, which may round differently.
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-7)
+    jax.tree.map(close, variables, collections_of(model))
+    for collection in variables.values():
+        nnx.update(model, collection)
 
     def loss(params, x):
         everything = {**variables, "params": params}
