@@ -5,11 +5,14 @@ import numpy as np
 
 from experiments.gpu_check.block_kernels import every_block_kernel
 from experiments.gpu_check.kernel_calls import KernelCall, every_kernel
+from experiments.gpu_check.voxel_kernels import every_voxel_kernel
 
 SIZES = ((8, 2, 3), (19, 1, 2))
 """Resolution, batch, channels: lists within one block, and lists over several tiles."""
 BLOCK_SIZES = ((24, 20, 8, 2, 8), (24, 21, 3, 1, 7), (110, 120, 1, 1, 3))
 """Height, width, channels, batch, windows: moved by 16 bytes; one by one; lists, and masks, of several thousand blocks."""
+VOXEL_SIZES = ((8, 2, 3), (20, 1, 40))
+"""Resolution, batch, channels: lists within one tile, and over several."""
 
 
 def main() -> None:
@@ -21,6 +24,9 @@ def main() -> None:
     for size in BLOCK_SIZES:
         for call in every_block_kernel(*size):
             _run(call, f"{call.label} {size}")
+    for size in VOXEL_SIZES:
+        for call in every_voxel_kernel(*size):
+            _run(call, f"{call.name} {size}")
 
 
 def _run(call: KernelCall, what: str) -> None:

@@ -37,6 +37,8 @@ class Kernel:
       workspace: from the static parameters and the operands to the sizes that ``xla_kernels.workspace_bytes`` takes;
         None: no workspace on the CPU.
       cuda_workspace: the same for ``xla_kernels.cuda_workspace_bytes``, less the batch; None: no workspace on the GPU.
+      cuda_bytes: instead of it, from the static parameters and the operands to the bytes themselves: an expression, where
+        sizes are symbolic.
       optional: operands that may be None, with their dtype or the operand that has it. The target gets an empty array.
       in_place: operands whose memory a result takes over, with that result's number. Where somebody else still needs the
         operand XLA copies it before.
@@ -49,6 +51,7 @@ class Kernel:
     attributes: Callable[[Any], Attributes] = lambda static: {}
     workspace: Callable[..., Attributes] | None = None
     cuda_workspace: Callable[..., Attributes] | None = None
+    cuda_bytes: Callable[..., Any] | None = None
     optional: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     in_place: Mapping[str, int] = dataclasses.field(default_factory=dict)
     room: str = "direct"
@@ -89,6 +92,8 @@ class Kernel:
             if self.workspace is None:
                 return 0
             return xla_kernels.workspace_bytes(self.name, **self.workspace(static, *operands))
+        if self.cuda_bytes is not None:
+            return self.cuda_bytes(static, *operands)
         if self.cuda_workspace is None:
             return 0
         sizes = self.cuda_workspace(static, *operands)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from jaxsparse._core.kernel import Kernel
+from jaxsparse.voxel import _cuda_workspace
 from jaxsparse.voxel._relation import Relation
 
 
@@ -28,6 +29,9 @@ sort_rows = Kernel(
         ((static.capacity + 1,), jnp.int32),
     ],
     attributes=lambda static: {"batch": static.batch, "spatial_shape": static.spatial_shape},
+    cuda_bytes=lambda static, coords, used: _cuda_workspace.list_of_sites(
+        coords.shape[0], with_rows=True
+    ),
     room="voxel",
 )
 
@@ -49,6 +53,9 @@ sites = Kernel(
         ((1,), jnp.int32),
     ],
     attributes=lambda static: static.relation.attributes(static.batch),
+    cuda_bytes=lambda static, coords: _cuda_workspace.list_of_sites(
+        coords.shape[0] * static.relation.reach, with_rows=False
+    ),
     room="voxel",
 )
 
@@ -68,6 +75,7 @@ kernel_map = Kernel(
         ((static.relation.taps, sites.shape[0]), jnp.int32),
     ],
     attributes=lambda static: static.relation.attributes(static.batch),
+    cuda_bytes=lambda static, coords, sites: _cuda_workspace.kernel_map(coords.shape[0]),
     room="voxel",
 )
 

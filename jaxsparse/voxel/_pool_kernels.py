@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from jaxsparse._core.kernel import Kernel
+from jaxsparse.voxel import _cuda_workspace
 
 # x[N, C], map[K, M], background[C] or None -> y[M, C], source[M, C]: the row of a maximum, N for the background's, N + 1 for
 # none
@@ -38,6 +39,9 @@ segment_sum = Kernel(
     "segment_sum",
     "x, segment -> y",
     results=lambda segments, x, segment: [((segments, x.shape[1]), x.dtype)],
+    cuda_bytes=lambda segments, x, segment: _cuda_workspace.segments(
+        x.shape[0], segments, x.shape[1], 8
+    ),
     room="voxel",
 )
 
@@ -49,5 +53,8 @@ segment_max = Kernel(
         ((segments, x.shape[1]), x.dtype),
         ((segments, x.shape[1]), jnp.int32),
     ],
+    cuda_bytes=lambda segments, x, segment: _cuda_workspace.segments(
+        x.shape[0], segments, x.shape[1], 4
+    ),
     room="voxel",
 )

@@ -30,6 +30,7 @@ from experiments.gpu_check.job import NO_MEMORY
 from experiments.gpu_check.kernel_calls import every_kernel
 from experiments.gpu_check.options import Options
 from experiments.gpu_check.results import Results
+from experiments.gpu_check.voxel_kernels import every_voxel_kernel
 
 REHEARSAL = Options(platform="cpu", quick=True)
 
@@ -38,6 +39,7 @@ def test_every_kernel_is_called_and_moves_what_it_reads_and_writes():
     calls = every_kernel(4, 2, 3)
     every = [("direct", call) for call in calls]
     every += [("block", call) for call in every_block_kernel(9, 8, 2, 1, 5)]
+    every += [("voxel", call) for call in every_voxel_kernel(6, 2, 3)]
     names = {f"{xla_kernels.PREFIX}{room}_{call.name}" for room, call in every}
     assert names == set(filter(xla_kernels.has_cuda_kernel, xla_kernels.targets()))
     moved = {call.name: call.bytes_moved() for call in calls}

@@ -240,10 +240,11 @@ TEST(VoxelRows, SortedAndMerged) {
         coords.push_back(static_cast<int32_t>(random.from(0, 9) ? random.from(0, limit - 1) : random.from(-1, limit)));
     std::vector<float> features(static_cast<size_t>(rows * channels));
     for (float& x : features) x = static_cast<float>(random.from(-9, 9)) * 0.37f;
-    const int64_t used = random.from(-1, rows + 1), capacity = random.from(1, 12);
+    const auto used = static_cast<int32_t>(random.from(-1, rows + 1));
+    const int64_t capacity = random.from(1, 12);
 
     std::map<Row, std::vector<int32_t>> groups;
-    for (int32_t n = 0; n < std::min(used, rows); ++n) {
+    for (int32_t n = 0; n < std::min<int64_t>(used, rows); ++n) {
       const Row row(coords.begin() + 3 * n, coords.begin() + 3 * n + 3);
       if (row[0] >= 0 && row[0] < batch && row[1] >= 0 && row[1] < sizes[0] && row[2] >= 0 && row[2] < sizes[1])
         groups[row].push_back(n);
@@ -252,7 +253,7 @@ TEST(VoxelRows, SortedAndMerged) {
       Rows sites(static_cast<size_t>(capacity * 3)), row_of(static_cast<size_t>(rows)), order(row_of),
           starts(static_cast<size_t>(capacity + 1));
       int32_t count = 0;
-      voxel::sort_rows(pool, voxel::make_box(batch, sizes), coords.data(), rows, used, capacity,
+      voxel::sort_rows(pool, voxel::make_box(batch, sizes), coords.data(), rows, &used, capacity,
                        {sites.data(), &count, row_of.data(), order.data(), starts.data()});
       EXPECT_EQ(count, static_cast<int32_t>(groups.size()));
       const voxel::Groups g{order.data(), starts.data(), rows, capacity};

@@ -32,24 +32,24 @@
   X("jaxsparse_block_gather", JaxsparseBlockGather)                            \
   X("jaxsparse_block_scatter", JaxsparseBlockScatter)                          \
   X("jaxsparse_block_scatter_add", JaxsparseBlockScatterAdd)                   \
-  X("jaxsparse_block_erase", JaxsparseBlockErase)
+  X("jaxsparse_block_erase", JaxsparseBlockErase)                              \
+  X("jaxsparse_voxel_sort_rows", JaxsparseVoxelSortRows)                       \
+  X("jaxsparse_voxel_sites", JaxsparseVoxelSites)                              \
+  X("jaxsparse_voxel_kernel_map", JaxsparseVoxelKernelMap)                     \
+  X("jaxsparse_voxel_merge_rows", JaxsparseVoxelMergeRows)                     \
+  X("jaxsparse_voxel_spread_rows", JaxsparseVoxelSpreadRows)                   \
+  X("jaxsparse_voxel_max_rows", JaxsparseVoxelMaxRows)                         \
+  X("jaxsparse_voxel_pick_rows", JaxsparseVoxelPickRows)                       \
+  X("jaxsparse_voxel_place_rows", JaxsparseVoxelPlaceRows)                     \
+  X("jaxsparse_voxel_pool_max", JaxsparseVoxelPoolMax)                         \
+  X("jaxsparse_voxel_pool_put", JaxsparseVoxelPoolPut)                         \
+  X("jaxsparse_voxel_pool_sum", JaxsparseVoxelPoolSum)                         \
+  X("jaxsparse_voxel_segment_sum", JaxsparseVoxelSegmentSum)                   \
+  X("jaxsparse_voxel_segment_max", JaxsparseVoxelSegmentMax)
 
 // Those that have no kernel for the GPU.
 #define JAXSPARSE_CPU_ONLY_HANDLERS(X)                       \
   X("jaxsparse_block_scatter_new", JaxsparseBlockScatterNew) \
-  X("jaxsparse_voxel_sort_rows", JaxsparseVoxelSortRows)     \
-  X("jaxsparse_voxel_sites", JaxsparseVoxelSites)            \
-  X("jaxsparse_voxel_kernel_map", JaxsparseVoxelKernelMap)   \
-  X("jaxsparse_voxel_merge_rows", JaxsparseVoxelMergeRows)   \
-  X("jaxsparse_voxel_spread_rows", JaxsparseVoxelSpreadRows) \
-  X("jaxsparse_voxel_max_rows", JaxsparseVoxelMaxRows)       \
-  X("jaxsparse_voxel_pick_rows", JaxsparseVoxelPickRows)     \
-  X("jaxsparse_voxel_place_rows", JaxsparseVoxelPlaceRows)   \
-  X("jaxsparse_voxel_pool_max", JaxsparseVoxelPoolMax)       \
-  X("jaxsparse_voxel_pool_put", JaxsparseVoxelPoolPut)       \
-  X("jaxsparse_voxel_pool_sum", JaxsparseVoxelPoolSum)       \
-  X("jaxsparse_voxel_segment_sum", JaxsparseVoxelSegmentSum) \
-  X("jaxsparse_voxel_segment_max", JaxsparseVoxelSegmentMax) \
   X("jaxsparse_voxel_map_conv", JaxsparseVoxelMapConv)       \
   X("jaxsparse_voxel_map_conv_kernel_grad", JaxsparseVoxelMapConvKernelGrad)
 

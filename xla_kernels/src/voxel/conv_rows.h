@@ -10,24 +10,9 @@
 #include "../core/dtype.h"
 #include "../core/parallel.h"
 #include "conv_lanes.h"
+#include "conv_sizes.h"
 
 namespace jaxsparse::voxel {
-
-// A convolution from `in_rows` rows of `in_channels` to `out_rows` of `out_channels`. Channels come in groups; each
-// group of outputs sees the inputs of its own group alone.
-struct ConvSizes {
-  int64_t taps;
-  int64_t in_rows;
-  int64_t out_rows;
-  int64_t in_channels;
-  int64_t out_channels;
-  int64_t groups;
-
-  int64_t in_group() const { return in_channels / groups; }
-  int64_t out_group() const { return out_channels / groups; }
-  // Groups of a single input channel are not multiplied as matrices: a row of numbers meets a row of weights.
-  bool depthwise() const { return groups > 1 && in_group() == 1; }
-};
 
 template <class A>
 int64_t padded(int64_t columns) {

@@ -1,4 +1,4 @@
-// What the rows of one site amount to, and the way back. A list of groups is (order, starts) as sort_rows.h makes it.
+// What the rows of one site amount to, and the way back.
 #pragma once
 
 #include <algorithm>
@@ -7,18 +7,9 @@
 
 #include "../core/dtype.h"
 #include "../core/parallel.h"
+#include "groups.h"
 
 namespace jaxsparse::voxel {
-
-struct Groups {
-  const int32_t* order;   // [rows]
-  const int32_t* starts;  // [groups + 1]
-  int64_t rows, groups;
-
-  // The places [begin, end) of a group in `order`, whatever the arrays hold.
-  int64_t begin(int64_t g) const { return std::clamp<int64_t>(starts[g], 0, rows); }
-  int64_t end(int64_t g) const { return std::clamp<int64_t>(starts[g + 1], begin(g), rows); }
-};
 
 inline constexpr int64_t kMergeGrain = 1024;
 

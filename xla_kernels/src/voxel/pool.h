@@ -7,29 +7,12 @@
 
 #include "../core/dtype.h"
 #include "../core/parallel.h"
+#include "pool_sizes.h"
 
 namespace jaxsparse::voxel {
 
-struct PoolSizes {
-  int64_t inputs, outputs, taps, channels;
-};
-
 // Rows that a thread takes at a time; `terms` numbers are read for each.
 inline int64_t rows_at_a_time(int64_t terms) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, terms)); }
-
-inline bool is_row(int32_t row, int64_t rows) { return row >= 0 && row < rows; }
-
-// NaN is the maximum; equal numbers leave the first where it is.
-template <class A>
-bool is_above(A x, A than) {
-  return x > than || (x != x && than == than);
-}
-
-// The row that a maximum is of: a row of the input, or one of these.
-struct Source {
-  int32_t background, none;
-  explicit Source(int64_t inputs) : background(static_cast<int32_t>(inputs)), none(static_cast<int32_t>(inputs + 1)) {}
-};
 
 // Replaces a maximum, channel by channel, where `x`, of row `row`, is above it.
 template <class T>

@@ -10,13 +10,6 @@
 
 namespace jaxsparse::voxel {
 
-struct SegmentSizes {
-  int64_t rows, segments, channels;
-};
-
-// Rows that are put together by one thread.
-inline constexpr int64_t kPieceRows = 1024;
-
 struct Piece {
   int64_t segment, begin, end;
 };

@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "../core/portable.h"
 #include "relation.h"
 
 namespace jaxsparse::voxel {
@@ -19,7 +20,7 @@ struct Box {
   int dims = 1;
   int64_t size[kMaxDims] = {1, 1, 1, 1};
 
-  int64_t columns() const { return dims + 1; }
+  JAXSPARSE_ANYWHERE int64_t columns() const { return dims + 1; }
 };
 
 // Throws unless the sizes make sense.
@@ -50,7 +51,7 @@ inline Box out_box(const Relation& r, int64_t batch) {
 }
 
 // Row-major key of a row; -1 outside of the box.
-inline int64_t key_of(const Box& box, const int32_t* row) {
+JAXSPARSE_ANYWHERE inline int64_t key_of(const Box& box, const int32_t* row) {
   if (row[0] < 0 || row[0] >= box.batch) return -1;
   int64_t key = row[0];
   for (int a = 0; a < box.dims; ++a) {
@@ -101,6 +102,17 @@ inline void write_sites(const Box& box, const int64_t* keys, int64_t count, int6
   std::fill(coords + used * columns, coords + capacity * columns, 0);
   for (int64_t n = used; n < capacity; ++n) coords[n * columns] = static_cast<int32_t>(box.batch);
 }
+
+// What becomes of `rows` given rows: site m stands for the rows order[starts[m]], ..., order[starts[m + 1] - 1], which
+// are in their given order; the rest of `order` holds `rows`. row_of is the other direction: the site of a row, or
+// `capacity` where it has none (it is padding, out of range or cut).
+struct Sorted {
+  int32_t* coords;  // [capacity, 1 + dims]
+  int32_t* count;   // how many distinct sites there are
+  int32_t* row_of;  // [rows]
+  int32_t* order;   // [rows]
+  int32_t* starts;  // [capacity + 1]
+};
 
 inline int32_t saturated(int64_t count) { return static_cast<int32_t>(std::min(count, kMostSites)); }
 

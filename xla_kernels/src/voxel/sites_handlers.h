@@ -24,7 +24,7 @@ ffi::Error SortRows(Context context, ffi::AnyBuffer coords, ffi::AnyBuffer used,
     require_int32(*order, rows, "order must be int32[rows]");
     require_int32(*starts, capacity + 1, "starts must be int32[capacity + 1]");
     auto device = device_of(context, workspace);
-    sort_rows(device, box, data<int32_t>(coords), rows, *data<int32_t>(used), capacity,
+    sort_rows(device, box, data<int32_t>(coords), rows, data<int32_t>(used), capacity,
               Sorted{result_data<int32_t>(out_coords), result_data<int32_t>(count), result_data<int32_t>(row_of),
                      result_data<int32_t>(order), result_data<int32_t>(starts)});
   });

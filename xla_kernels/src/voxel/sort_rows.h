@@ -10,22 +10,11 @@
 
 namespace jaxsparse::voxel {
 
-// What becomes of `rows` given rows: site m stands for the rows order[starts[m]], ..., order[starts[m + 1] - 1], which
-// are in their given order; the rest of `order` holds `rows`. row_of is the other direction: the site of a row, or
-// `capacity` where it has none (it is padding, out of range or cut).
-struct Sorted {
-  int32_t* coords;  // [capacity, 1 + dims]
-  int32_t* count;   // how many distinct sites there are
-  int32_t* row_of;  // [rows]
-  int32_t* order;   // [rows]
-  int32_t* starts;  // [capacity + 1]
-};
-
-// The first `used` rows count; those outside of the box are dropped.
+// The first `*rows_used` rows count; those outside of the box are dropped.
 template <class Pool>
-void sort_rows(Pool&, const Box& box, const int32_t* coords, int64_t rows, int64_t used, int64_t capacity,
+void sort_rows(Pool&, const Box& box, const int32_t* coords, int64_t rows, const int32_t* rows_used, int64_t capacity,
                const Sorted& out) {
-  used = std::max<int64_t>(0, std::min(used, rows));
+  const int64_t used = std::max<int64_t>(0, std::min<int64_t>(*rows_used, rows));
   std::vector<int64_t> keys(static_cast<size_t>(used));
   std::vector<int32_t> order;
   order.reserve(static_cast<size_t>(used));

@@ -35,6 +35,7 @@
 #define __ballot_sync(mask, vote) ::jaxsparse::emulation::ballot(JAXSPARSE_HERE, mask, (vote) != 0)
 #define __any_sync(mask, vote) (::jaxsparse::emulation::ballot(JAXSPARSE_HERE, mask, (vote) != 0) != 0)
 #define __all_sync(mask, vote) (::jaxsparse::emulation::ballot(JAXSPARSE_HERE, mask, (vote) != 0) == (mask))
+#define __match_any_sync(mask, x) ::jaxsparse::emulation::match(JAXSPARSE_HERE, mask, static_cast<uint64_t>(x))
 #define __shfl_sync(mask, x, lane) ::jaxsparse::emulation::shuffle(JAXSPARSE_HERE, mask, x, (lane) & 31)
 #define __shfl_up_sync(mask, x, by) \
   ::jaxsparse::emulation::shuffle(JAXSPARSE_HERE, mask, x, ::jaxsparse::emulation::lane() - static_cast<int>(by))
@@ -52,6 +53,15 @@ inline uint32_t ballot(Site site, uint32_t mask, bool vote) {
   uint32_t out = 0;
   for (int l = 0; l < kWarpSize; ++l)
     if (mask >> l & 1) out |= static_cast<uint32_t>(votes[l]) << l;
+  return out;
+}
+
+// The lanes that have the same number.
+inline uint32_t match(Site site, uint32_t mask, uint64_t x) {
+  const uint64_t* all = meet_warp(site, mask, x);
+  uint32_t out = 0;
+  for (int l = 0; l < kWarpSize; ++l)
+    if (mask >> l & 1) out |= static_cast<uint32_t>(all[l] == x) << l;
   return out;
 }
 

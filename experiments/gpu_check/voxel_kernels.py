@@ -1,0 +1,74 @@
+"""The kernels of jaxsparse.voxel alone: operands as the layers of a network on a shell of voxels would give them."""
+
+import numpy as np
+
+from experiments.gpu_check.kernel_calls import KernelCall
+from jaxsparse.voxel import _kernels, _pool_kernels, _relation
+from jaxsparse.voxel._kernels import Map, Sites, SortRows
+
+
+def shell(resolution: int, batch: int = 1) -> np.ndarray:
+    """Sites int32 ``[n, 4]`` of a sphere's surface in ``resolution^3`` voxels, the same for all batch elements."""
+    middle = (resolution - 1) / 2
+    at = np.indices((resolution,) * 3).reshape(3, -1).T
+    distance = np.sqrt(((at - middle) ** 2).sum(axis=1))
+    sites = at[(distance <= middle) & (distance >= middle - 1.25)]
+    numbers = np.repeat(np.arange(batch), len(sites))[:, None]
+    return np.concatenate([numbers, np.tile(sites, (batch, 1))], axis=1).astype(np.int32)
+
+
+def every_voxel_kernel(resolution: int, batch: int, channels: int) -> list[KernelCall]:
+    """All kernels on float32 features: a 3^3 submanifold convolution, windows of 3^3 at stride 2, points in any order."""
+    rng = np.random.default_rng(7)
+    shape = (resolution,) * 3
+    sites = shell(resolution, batch)
+    n = len(sites)
+    same = _relation.convolution("conv", shape, 3, 1, "SAME", 1)
+    half = _relation.convolution("conv", shape, 3, 2, "SAME", 1)
+    there = kernel_map(sites, sites, shape, batch)
+    points = rng.integers(0, n, 2 * n)
+    order = np.argsort(points, kind="stable").astype(np.int32)
+    starts = np.searchsorted(points[order], np.arange(n + 1)).astype(np.int32)
+    row_of = points.astype(np.int32)
+
+    def values(*size: int) -> np.ndarray:
+        return rng.normal(size=size).astype(np.float32)
+
+    x, many = values(n, channels), values(2 * n, channels)
+    winner = order[np.minimum(starts[:-1], 2 * n - 1)][:, None].repeat(channels, axis=1)
+    source = np.arange(n, dtype=np.int32)[:, None].repeat(channels, axis=1)
+    segment = np.ascontiguousarray(sites[:, 0])
+    k, p = _kernels, _pool_kernels
+    return [
+        KernelCall(k.sort_rows, SortRows(batch, shape, n), (sites[points], np.int32(2 * n))),
+        KernelCall(k.sites, Sites(half, batch, n), (sites,)),
+        KernelCall(k.kernel_map, Map(same, batch), (sites, sites)),
+        KernelCall(k.merge_rows, True, (many, order, starts)),
+        KernelCall(k.spread_rows, True, (x, order, starts, row_of)),
+        KernelCall(k.max_rows, None, (many, order, starts)),
+        KernelCall(k.pick_rows, None, (many, winner)),
+        KernelCall(k.place_rows, None, (x, row_of, winner)),
+        KernelCall(p.pool_max, None, (x, there, None)),
+        KernelCall(p.pool_put, None, (x, source, there[::-1].copy())),
+        KernelCall(p.pool_sum, None, (x, there)),
+        KernelCall(p.segment_sum, batch, (x, segment)),
+        KernelCall(p.segment_max, batch, (x, segment)),
+    ]  # fmt: skip
+
+
+def kernel_map(
+    inputs: np.ndarray, outputs: np.ndarray, shape: tuple[int, ...], batch: int
+) -> np.ndarray:
+    """The map of a 3^3 submanifold convolution, int32 ``[27, n]``, by NumPy."""
+    taps = np.stack(np.indices((3, 3, 3)), axis=-1).reshape(-1, 3) - 1
+    keys = np.ravel_multi_index(inputs.T, (batch, *shape))
+    rows = []
+    for tap in taps:
+        at = outputs[:, 1:] + tap
+        inside = np.all((at >= 0) & (at < shape), axis=1)
+        key = np.ravel_multi_index(
+            (outputs[:, 0], *np.clip(at, 0, np.subtract(shape, 1)).T), (batch, *shape)
+        )
+        row = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
+        rows.append(np.where(inside & (keys[row] == key), row, len(keys)))
+    return np.stack(rows).astype(np.int32)
