@@ -14,6 +14,7 @@ from experiments.errors import UserError
 from jaxsparse import block
 
 TRUTH, MASK, BLOCKS, SPARSE, DENSE = "#2a9d3a", "#2274a5", "#e09f3e", "#d1495b", "#4b3f72"
+ELSEWHERE = "#a9a4bd"
 LICENCE = "Data: KITTI, Geiger et al. 2012, CC BY-NC-SA 3.0"
 
 
@@ -68,6 +69,7 @@ def picture(
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch, Polygon, Rectangle
+    from matplotlib.patheffects import withStroke
 
     grid = config.data.grid
     (x0, x1), (y0, y1) = grid.x_range, grid.y_range
@@ -102,7 +104,7 @@ def picture(
     views[0].set_xlim(x0, x1)
     views[0].set_ylim(y0, y1)
     views[0].set_title(
-        f"1. Where to look: the mask network marks {100 * mask.mean():.0f} % of the map",
+        f"1. Where to look: the mask network marks {100 * mask.mean():.1f} % of the map",
         loc="left", fontsize=10,
     )  # fmt: skip
     views[0].legend(
@@ -136,11 +138,20 @@ def picture(
     # 3: detections.
     outline(views[2], truth, color=TRUTH, linewidth=3.2, zorder=2)
     outline(views[2], corners(sparse.boxes), color=SPARSE, linewidth=1.6, zorder=3)
-    outline(views[2], corners(dense.boxes), color=DENSE, linewidth=1.3, linestyle=":", zorder=4)
+    # Where no block was computed, training on blocks taught the dense twin nothing.
+    row_column = np.floor((dense.boxes[:, 1::-1] - (y0, x0)) / scale)
+    computed = (
+        (row_column[:, None] >= start) & (row_column[:, None] < start + np.array(tile.size))
+    ).all(-1)
+    here = computed.any(-1)
+    quads = corners(dense.boxes)
+    outline(views[2], quads[~here], color=ELSEWHERE, linewidth=1.0, linestyle=":", zorder=2)
+    outline(views[2], quads[here], color=DENSE, linewidth=1.3, linestyle=":", zorder=4)
+    halo = [withStroke(linewidth=2.5, foreground="white")]
     for box, score in zip(sparse.boxes, sparse.scores, strict=True):
         views[2].annotate(
             f"{score:.2f}", box[:2], (0, 9), textcoords="offset points", color=SPARSE, fontsize=8,
-            ha="center", zorder=5,
+            ha="center", zorder=5, path_effects=halo,
         )  # fmt: skip
     role = "a frame it was trained on" if trained_on else "a frame it never saw in training"
     views[2].set_title(f"3. What is found, in {role}", loc="left", fontsize=10)
@@ -149,6 +160,9 @@ def picture(
             Line2D([], [], color=TRUTH, linewidth=3.2, label="labelled car"),
             Line2D([], [], color=SPARSE, label="block-sparse network, with score"),
             Line2D([], [], color=DENSE, linestyle=":", label="its dense twin, same weights"),
+            Line2D(
+                [], [], color=ELSEWHERE, linestyle=":", label="dense twin, outside of the blocks"
+            ),
         ],
         **LEGEND,
     )

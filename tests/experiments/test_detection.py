@@ -1,5 +1,7 @@
 """The detector on KITTI's sweeps: targets and back, losses, changed frames, training that stops and goes on, results."""
 
+import dataclasses
+import functools
 import json
 import signal
 
@@ -14,7 +16,7 @@ from experiments.__main__ import main
 from experiments.data import kitti
 from experiments.detection import evaluate as evaluation
 from experiments.detection import trainer
-from experiments.detection.config import FramesConfig
+from experiments.detection.config import FramesConfig, checked
 from experiments.detection.frames import (
     Frames,
     changed,
@@ -241,6 +243,27 @@ def quiet():
     return Console(quiet=True)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_once(quick_compiles):
+    """Runs and evaluations of one configuration share the executables; each has a state and frames of its own."""
+
+    @functools.cache
+    def made(text):
+        steps, frames = load_steps(checked(json.loads(text), "test"))
+        return steps, frames.output_shape
+
+    def shared(config):
+        steps, shape = made(config.model_dump_json())
+        fresh = dataclasses.replace(steps, state=jax.tree.map(jnp.copy, steps.state))
+        return fresh, Frames(config, shape)
+
+    load_steps = trainer.load_steps
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "load_steps", shared)
+        patch.setattr(evaluation, "load_steps", shared)
+        yield
+
+
 def without_mask_loss(root):
     """What the mask network learns comes from the detector."""
     return small_detector(root, model={"mask": {**SMALL["model"]["mask"], "weight": 0.0}})
@@ -337,6 +360,12 @@ def test_evaluation(trained, tmp_path):
             set(row["seconds"]) == {"dense", "sparse", "mask"} and min(row["seconds"].values()) > 0
         )
         assert row["both"]["same"] <= len(row["sparse"]["boxes"])
+    page = tmp_path / "page.md"
+    trained_result = str(folder / "result.json")
+    assert main(["detector", "page", trained_result, str(output), "--output", str(page)]) == 0
+    text = page.read_text()
+    assert "| 000001 | trained on | 1 |" in text and "| 000002 | new | 1 |" in text
+    assert main(["detector", "page", str(output), str(output), "--output", str(page)]) == 2
 
 
 def test_the_twins_agree_where_every_block_is_active(root, trained):
