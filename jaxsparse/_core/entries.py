@@ -44,12 +44,13 @@ def score(values: jax.Array, select: str) -> jax.Array:
     """An integer of the same order as the values by a selection rule: the larger, the sooner kept.
 
     By bits, because XLA's comparisons on CPU take subnormal numbers for 0. NaN of either sign is above infinity; 0 and
-    -0 are equal; by ``"relu"`` candidates are above 0.
+    -0 are equal; by ``"relu"`` candidates are above 0. (XLA takes the mask of a sign bit for an absolute value and
+    what is compared with it for floats again: so signs are subtracted out.)
     """
     wide = values if values.dtype == jnp.float64 else values.astype(jnp.float32)
     integer = jnp.int64 if wide.dtype == jnp.float64 else jnp.int32
     bits = jax.lax.bitcast_convert_type(wide, integer)
-    largest = jnp.iinfo(integer).max
-    magnitude = bits & integer(largest)
-    ordered = magnitude if select == "magnitude" else jnp.where(bits < 0, -magnitude, magnitude)
-    return jnp.where(jnp.isnan(wide), integer(largest), ordered)
+    limits = jnp.iinfo(integer)
+    least = integer(limits.min)
+    ordered = jnp.where(bits < 0, bits - least if select == "magnitude" else least - bits, bits)
+    return jnp.where(jnp.isnan(wide), integer(limits.max), ordered)
