@@ -179,7 +179,7 @@ cuda-emulation: $(TEST_VENV)/.installed ## Run all CUDA kernels on the CPU, emul
 # ---- On a GPU ------------------------------------------------------------------------------------------------------------
 # With the Python that is named and what is installed in it: no environment is made, nothing is downloaded (docs/gpu-check.md).
 GPU_PYTHON ?= python3
-GPU_STAGES := build test sanitize bench-direct bench-block
+GPU_STAGES := build test sanitize bench-direct bench-block bench-voxel
 GPU_ARGS ?=
 
 .PHONY: gpu-check $(GPU_STAGES:%=gpu-check-%)

@@ -1,4 +1,4 @@
-"""The command line: ``python -m experiments.gpu_check build|test|sanitize|bench-direct|bench-block|all``."""
+"""The command line: ``python -m experiments.gpu_check build|test|sanitize|bench-direct|bench-block|bench-voxel|all``."""
 
 import argparse
 import dataclasses
@@ -8,7 +8,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from experiments.gpu_check import bench, bench_block, bench_direct, build, report, sanitize, suite
+from experiments.gpu_check import (
+    bench,
+    bench_block,
+    bench_direct,
+    bench_voxel,
+    build,
+    report,
+    sanitize,
+    suite,
+)
 from experiments.gpu_check.child import Command
 from experiments.gpu_check.options import Options
 from experiments.gpu_check.results import FOLDER, NAME, ROOT, Results, folder, stage_key
@@ -77,6 +86,13 @@ STAGES = {
         "the benchmarks of jaxsparse.block",
         bench_block.run,
         _bench("bench-block", bench_block.plan),
+        partial=True,
+        seconds=450,
+    ),
+    "bench-voxel": Kind(
+        "the benchmarks of jaxsparse.voxel",
+        bench_voxel.run,
+        _bench("bench-voxel", bench_voxel.plan),
         partial=True,
         seconds=450,
     ),

@@ -186,10 +186,33 @@ def block_launches(size: Sequence[int]) -> Iterator[Row]:
     yield from block_kernels.launches(tuple(size))
 
 
+def voxel_encoder(number: int, quick: bool = False) -> Iterator[Row]:
+    """A sparse ResNet encoder, by its number in voxel_works.py."""
+    from experiments.gpu_check import voxel_encoders, voxel_works
+
+    all_of_them = voxel_works.REHEARSAL if quick else voxel_works.ENCODERS
+    yield voxel_encoders.measure(all_of_them[number], quick=quick)
+
+
+def voxel_kernels(size: Sequence[int], bandwidth: float) -> Iterator[Row]:
+    """Every kernel of jaxsparse.voxel alone."""
+    from experiments.gpu_check import voxel_kernels
+
+    yield from voxel_kernels.measure(tuple(size), bandwidth)
+
+
+def voxel_peers() -> Iterator[Row]:
+    """Which peers are installed."""
+    from experiments.gpu_check import voxel_encoders
+
+    yield voxel_encoders.peers()
+
+
 JOBS: dict[str, Callable[..., Iterator[Row]]] = {
     function.__name__: function
     for function in (
         machine, conv, kernels, launches, memory, step, block, block_kernels, block_launches,
+        voxel_encoder, voxel_kernels, voxel_peers,
     )
 }  # fmt: skip
 

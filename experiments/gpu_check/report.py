@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from experiments.gpu_check import block_report
+from experiments.gpu_check import block_report, voxel_report
 from experiments.gpu_check.criteria import judge
 from experiments.gpu_check.markdown import cell, number, table
 from experiments.gpu_check.results import Results, Row, named
@@ -63,6 +63,7 @@ def page(results: Results) -> str:
         _kernels(results),
         _parts(results),
         *block_report.sections(results),
+        *voxel_report.sections(results),
     ]
     return "\n".join(part.rstrip() + "\n" for part in parts if part)
 

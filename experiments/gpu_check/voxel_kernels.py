@@ -1,9 +1,17 @@
 """The kernels of jaxsparse.voxel alone: operands as the layers of a network on a shell of voxels would give them."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 
+from experiments.benchmark.timing import alternate
+from experiments.gpu_check import clock, kernels
 from experiments.gpu_check.kernel_calls import KernelCall
-from jaxsparse.voxel import _kernels, _pool_kernels, _relation
+from experiments.gpu_check.results import Row
+from experiments.gpu_check.voxel_works import kernel_row
+from jaxsparse.voxel import _conv_kernels, _kernels, _pool_kernels, _relation
+from jaxsparse.voxel._conv_kernels import Conv
 from jaxsparse.voxel._kernels import Map, Sites, SortRows
 
 
@@ -38,7 +46,8 @@ def every_voxel_kernel(resolution: int, batch: int, channels: int) -> list[Kerne
     winner = order[np.minimum(starts[:-1], 2 * n - 1)][:, None].repeat(channels, axis=1)
     source = np.arange(n, dtype=np.int32)[:, None].repeat(channels, axis=1)
     segment = np.ascontiguousarray(sites[:, 0])
-    k, p = _kernels, _pool_kernels
+    weights = values(27, channels, channels)
+    k, p, c = _kernels, _pool_kernels, _conv_kernels
     return [
         KernelCall(k.sort_rows, SortRows(batch, shape, n), (sites[points], np.int32(2 * n))),
         KernelCall(k.sites, Sites(half, batch, n), (sites,)),
@@ -48,6 +57,9 @@ def every_voxel_kernel(resolution: int, batch: int, channels: int) -> list[Kerne
         KernelCall(k.max_rows, None, (many, order, starts)),
         KernelCall(k.pick_rows, None, (many, winner)),
         KernelCall(k.place_rows, None, (x, row_of, winner)),
+        KernelCall(c.map_conv, Conv(1), (x, weights, there)),
+        KernelCall(c.map_conv, Conv(1, True), (x, weights, there)),
+        KernelCall(c.map_conv_kernel_grad, 1, (x, x, there)),
         KernelCall(p.pool_max, None, (x, there, None)),
         KernelCall(p.pool_put, None, (x, source, there[::-1].copy())),
         KernelCall(p.pool_sum, None, (x, there)),
@@ -72,3 +84,36 @@ def kernel_map(
         row = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
         rows.append(np.where(inside & (keys[row] == key), row, len(keys)))
     return np.stack(rows).astype(np.int32)
+
+
+def measure(size: tuple[int, ...], bandwidth: float) -> Iterator[Row]:
+    """One row a kernel: its time, and that of the bytes that must move."""
+    for call in every_voxel_kernel(*size):
+        arguments = clock.Arguments(*(clock.own_array(x) for x in call.operands if x is not None))
+        loop = clock.Loop(_of_present(call), arguments, clock.rounds(call.bytes_moved()))
+        timing = loop.per_call(alternate({"kernel": loop}, kernels.EFFORT)["kernel"])
+        floor = call.bytes_moved() / bandwidth
+        label = (
+            f"{call.name} transposed" if getattr(call.static, "transposed", False) else call.name
+        )
+        yield {
+            "row": kernel_row(label, size),
+            "section": "voxel kernels",
+            "kernel": label,
+            "size": list(size),
+            "timing": timing,
+            "bytes_moved": call.bytes_moved(),
+            "floor_s": floor,
+            "times_the_floor": timing["median"] / floor,
+        }
+        clock.forget()
+
+
+def _of_present(call: KernelCall) -> Callable[..., tuple[Any, ...]]:
+    present = [x is not None for x in call.operands]
+
+    def run(*operands: Any) -> tuple[Any, ...]:
+        rest = iter(operands)
+        return call.run(*(next(rest) if here else None for here in present))
+
+    return run

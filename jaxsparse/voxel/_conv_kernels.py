@@ -1,10 +1,14 @@
 """The kernels of convolutions over kernel maps. Lists run over the whole batch, so no operand is shared out along it."""
 
+import math
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from jaxsparse._core.checks import LARGEST
 from jaxsparse._core.entries import wide_dtype
 from jaxsparse._core.kernel import Kernel
+from jaxsparse.voxel import _cuda_workspace
 
 
 class Conv(NamedTuple):
@@ -53,19 +57,28 @@ map_conv = Kernel(
     room="voxel",
 )
 
+
+def _kernel_shape(groups: int, features, cotangent, rows) -> tuple[int, int, int]:
+    return rows.shape[0], features.shape[1] // groups, cotangent.shape[1]
+
+
+def _kernel_grad_bytes(groups: int, features, cotangent, rows) -> int:
+    weights = math.prod(_kernel_shape(groups, features, cotangent, rows))
+    itemsize = np.dtype(wide_dtype(features.dtype)).itemsize
+    return _cuda_workspace.kernel_grad(cotangent.shape[0], weights, itemsize)
+
+
 # features[N, Ci], cotangent[M, Co], rows[K, M] -> out[K, Ci / groups, Co] in the type of the accumulator
 map_conv_kernel_grad = Kernel(
     "map_conv_kernel_grad",
     "features, cotangent, rows -> out",
-    results=lambda groups, features, cotangent, rows: [
-        (
-            (rows.shape[0], features.shape[1] // groups, cotangent.shape[1]),
-            wide_dtype(features.dtype),
-        )
+    results=lambda groups, *operands: [
+        (_kernel_shape(groups, *operands), wide_dtype(operands[0].dtype))
     ],
     attributes=lambda groups: {"groups": groups},
     workspace=lambda groups, features, cotangent, rows: _sizes(
         groups, rows.shape[0], features, rows.shape[1], cotangent.shape[1]
     ),
+    cuda_bytes=_kernel_grad_bytes,
     room="voxel",
 )

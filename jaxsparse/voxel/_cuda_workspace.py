@@ -9,6 +9,7 @@ TILE = 2048
 DIGITS = 256
 PIECE = 1024
 ALIGNED = 64
+SPLIT_ROWS, MOST_SPLITS, MOST_SPLIT_BYTES = 1024, 64, 32 * 2**20
 
 
 def _arrays(number: int, size: Any) -> Any:
@@ -32,3 +33,11 @@ def segments(rows: Any, number: Any, channels: int, itemsize: int) -> Any:
     """Of ``segment_sum`` and ``segment_max``, which keep so many bytes of every piece and channel."""
     pieces = (rows + PIECE - 1) // PIECE + number
     return _arrays(4, 4 * (2 * number + 1) + itemsize * channels * pieces)
+
+
+def kernel_grad(rows: Any, weights: int, itemsize: int) -> int:
+    """Of ``map_conv_kernel_grad`` over so many output rows, for ``weights`` sums of ``itemsize`` bytes."""
+    splits = min(MOST_SPLIT_BYTES // (weights * itemsize), MOST_SPLITS)
+    if isinstance(rows, int):
+        splits = min(splits, -(-rows // SPLIT_ROWS))
+    return _arrays(1, splits * weights * itemsize) if splits > 1 else 0

@@ -7,8 +7,10 @@ import pytest
 
 from experiments.gpu_check.block_kernels import BlockCall, every_block_kernel
 from experiments.gpu_check.kernel_calls import KernelCall, every_kernel
+from experiments.gpu_check.voxel_kernels import every_voxel_kernel
 from tests import emulation
-from tests.cuda.common import assert_like_cpu, both
+from tests.cuda.common import all_of_both, assert_like_cpu, both
+from tests.direct.common import assert_same_bits
 
 SIZE = (100, 3, 8) if emulation.GPU else (14, 2, 3)
 
@@ -52,3 +54,18 @@ def test_block_kernel(name):
         got, expected = both(call.kernel, call.static, *call.operands)
         for ours, theirs in zip(got[:2], expected[:2], strict=True):  # the others are scratch
             np.testing.assert_array_equal(ours, theirs, strict=True)
+
+
+def test_voxel_kernels():
+    calls = every_voxel_kernel(*((100, 2, 64) if emulation.GPU else (10, 2, 12)))
+    assert {call.name for call in calls} == set(operations("voxel_"))
+    results = all_of_both([(call.kernel, call.static, call.operands) for call in calls])
+    for call, (got, expected) in zip(calls, results, strict=True):
+        for ours, theirs in zip(got, expected, strict=True):
+            if call.name == "map_conv_kernel_grad":
+                scale = np.abs(np.asarray(theirs)).max()
+                np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-5 * scale)
+            elif ours.dtype == np.int32:
+                np.testing.assert_array_equal(ours, theirs, strict=True)
+            else:
+                assert_same_bits(ours, theirs)

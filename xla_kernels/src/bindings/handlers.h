@@ -45,13 +45,12 @@
   X("jaxsparse_voxel_pool_put", JaxsparseVoxelPoolPut)                         \
   X("jaxsparse_voxel_pool_sum", JaxsparseVoxelPoolSum)                         \
   X("jaxsparse_voxel_segment_sum", JaxsparseVoxelSegmentSum)                   \
-  X("jaxsparse_voxel_segment_max", JaxsparseVoxelSegmentMax)
+  X("jaxsparse_voxel_segment_max", JaxsparseVoxelSegmentMax)                   \
+  X("jaxsparse_voxel_map_conv", JaxsparseVoxelMapConv)                         \
+  X("jaxsparse_voxel_map_conv_kernel_grad", JaxsparseVoxelMapConvKernelGrad)
 
 // Those that have no kernel for the GPU.
-#define JAXSPARSE_CPU_ONLY_HANDLERS(X)                       \
-  X("jaxsparse_block_scatter_new", JaxsparseBlockScatterNew) \
-  X("jaxsparse_voxel_map_conv", JaxsparseVoxelMapConv)       \
-  X("jaxsparse_voxel_map_conv_kernel_grad", JaxsparseVoxelMapConvKernelGrad)
+#define JAXSPARSE_CPU_ONLY_HANDLERS(X) X("jaxsparse_block_scatter_new", JaxsparseBlockScatterNew)
 
 #define JAXSPARSE_ALL_HANDLERS(X) \
   JAXSPARSE_HANDLERS(X)           \

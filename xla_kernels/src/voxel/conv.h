@@ -52,6 +52,11 @@ ConvScratch<T> lay_out_conv(const ConvSizes& n, void* workspace) {
   return s;
 }
 
+template <class T>
+int64_t conv_bytes(T, const ConvSizes& n) {
+  return lay_out_conv<T>(n, nullptr).bytes;
+}
+
 // One tap of the kernel [tap, in_group, out_channels], or transposed [tap, out_group, in_channels], as the leaf loops
 // read it.
 template <class T>

@@ -43,9 +43,12 @@ ffi::Error MapConv(Context context, ffi::AnyBuffer features, ffi::AnyBuffer kern
     auto device = device_of(context, workspace);
     dispatch(features.element_type(), [&](auto type) {
       using T = decltype(type);
-      void* scratch = workspace_of(workspace, lay_out_conv<T>(n, nullptr).bytes);
-      conv<T>(device, n, data<T>(features), data<T>(kernel), transposed != 0, data<int32_t>(map),
-              result_data<Accum<T>>(out), scratch);
+      run_with_workspace<Context>(
+          type, workspace, [&](auto t) { return conv_bytes(t, n); },
+          [&](auto... scratch) {
+            conv<T>(device, n, data<T>(features), data<T>(kernel), transposed != 0, data<int32_t>(map),
+                    result_data<Accum<T>>(out), scratch...);
+          });
     });
   });
 }
@@ -60,9 +63,12 @@ ffi::Error MapConvKernelGrad(Context context, ffi::AnyBuffer features, ffi::AnyB
     auto device = device_of(context, workspace);
     dispatch(features.element_type(), [&](auto type) {
       using T = decltype(type);
-      void* scratch = workspace_of(workspace, lay_out_kernel_grad<T>(n, nullptr).bytes);
-      conv_kernel_grad<T>(device, n, data<T>(features), data<T>(cotangent), data<int32_t>(map),
-                          result_data<Accum<T>>(out), scratch);
+      run_with_workspace<Context>(
+          type, workspace, [&](auto t) { return kernel_grad_bytes(t, n); },
+          [&](auto... scratch) {
+            conv_kernel_grad<T>(device, n, data<T>(features), data<T>(cotangent), data<int32_t>(map),
+                                result_data<Accum<T>>(out), scratch...);
+          });
     });
   });
 }

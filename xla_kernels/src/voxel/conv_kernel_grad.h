@@ -68,6 +68,11 @@ GradScratch<T> lay_out_kernel_grad(const ConvSizes& n, void* workspace) {
   return s;
 }
 
+template <class T>
+int64_t kernel_grad_bytes(T, const ConvSizes& n) {
+  return lay_out_kernel_grad<T>(n, nullptr).bytes;
+}
+
 // Rows of the cotangent in the accumulator's type, each group padded with zeros to whole panels.
 template <class T>
 void widen_cotangent(const ConvSizes& n, const T* from, int64_t rows, Accum<T>* to) {
