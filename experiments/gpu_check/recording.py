@@ -15,7 +15,8 @@ import numpy as np
 
 from experiments.gpu_check.child import emit
 from experiments.gpu_check.inputs import batch_input, kernel_values
-from jaxsparse import block, direct
+from experiments.gpu_check.voxel_kernels import shell
+from jaxsparse import block, direct, voxel
 
 ROUNDS = 6
 TRACE = "JAX_GPU_CHECK_TRACE"
@@ -35,7 +36,8 @@ def network(values, kernel, bias, x):
     (loss, y), gradients = jax.value_and_grad(chain, argnums=(0, 1, 2), has_aux=True)(
         values, kernel, bias
     )
-    return loss, y, gradients, jax.value_and_grad(blocks)(values)
+    of_voxels = jax.value_and_grad(voxels, argnums=(0, 1))(values, kernel)
+    return loss, y, gradients, jax.value_and_grad(blocks)(values), of_voxels
 
 
 def blocks(values):
@@ -48,6 +50,18 @@ def blocks(values):
     out = block.scatter_add(y[:, 1:-1, 1:-1], found, image)
     out = block.scatter(first[:, :, 1:-1, 1:-1] ** 2, found, out, channels_first=True)
     return (out**2).sum()
+
+
+def voxels(values, kernel):
+    """The kernels of jaxsparse.voxel; every site is there twice."""
+    sites = np.tile(shell(8, batch=2), (2, 1))
+    features = jnp.resize(values, (len(sites), 4))
+    x = voxel.VoxelTensor.from_coords(
+        sites, features, batch_size=2, spatial_shape=(8,) * 3, duplicates="mean"
+    )
+    y = voxel.relu(voxel.submanifold_conv(x, kernel))
+    y = voxel.conv(voxel.max_pool(y, 2), kernel, strides=2, capacity=50)
+    return (voxel.global_avg_pool(y) ** 2).sum()
 
 
 def main() -> None:
