@@ -99,5 +99,17 @@ TYPED_TEST(DirectThinFilters, FullOnesAreNot) {
       EXPECT_FALSE(prefers_planes(random_problem<TypeParam>(random, g, 1, 8, out, 0.3, Values::kNormal), overflows));
 }
 
+// Where a floor drops most cells in bulk, an overflow is no reason for planes.
+TEST(DirectFloors, OnlyThoseOfChannelsInUseCount) {
+  OutputJob<float> job{};
+  job.channels = 3;
+  job.open();
+  EXPECT_FALSE(job.has_floors());
+  job.floor[3] = 1;
+  EXPECT_FALSE(job.has_floors());
+  job.floor[2] = -1;
+  EXPECT_TRUE(job.has_floors());
+}
+
 }  // namespace
 }  // namespace jaxsparse::test

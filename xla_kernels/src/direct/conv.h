@@ -123,7 +123,7 @@ class ConvSource {
     const OutputJob<A>& to = layout_.jobs[job];
     const auto work = accumulator_.estimate(block(job), entries, in_channels_, begin);
     const bool overflows = layout_.tiles == 1 ? work.products > 2 * to.capacity * to.channels
-                                              : to.overflows.load(std::memory_order_relaxed);
+                                              : to.overflows.load(std::memory_order_relaxed) && !to.has_floors();
     if (accumulator_.prefers_planes(block(job), work, overflows))
       return accumulator_.accumulate_planes(block(job), entries, in_channels_, begin, ops(job), to.rule);
     return {accumulator_.accumulate(block(job), entries, in_channels_, begin, work, ops(job)), nullptr};

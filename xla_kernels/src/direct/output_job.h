@@ -48,6 +48,10 @@ struct OutputJob {
       lane[l].bound = Bound<A>{};
     }
   }
+  // Then most cells are dropped as they are counted, and few responses come to be compared.
+  bool has_floors() const {
+    return std::any_of(floor, floor + channels, [](A f) { return f > -std::numeric_limits<A>::infinity(); });
+  }
   int64_t stored(int l) const { return std::min(found[l], capacity); }
   Responses<A> kept(int64_t l) const { return {keys + l * capacity, values + l * capacity, nullptr, capacity}; }
 

@@ -127,7 +127,8 @@ class TileAccumulator {
   }
 
   // Which of the two layouts is cheaper for a tile of that work, in about cycles (fitted to measurements). Reading
-  // touched cells is dear where more responses come than there is room for: each is looked at by itself.
+  // touched cells is dear where more responses come than there is room for and no floor drops them in bulk: each is
+  // looked at by itself.
   bool prefers_planes(const FilterBlock<A>& block, const Work& work, bool overflows) const {
     const int64_t cells = std::min(tile_.size, grid_.cells());
     const int64_t blocks = std::min((cells >> kPlaneBlockShift) + 1, 2 * work.steps);
