@@ -49,7 +49,7 @@ def every_voxel_kernel(resolution: int, batch: int, channels: int) -> list[Kerne
     weights = values(27, channels, channels)
     k, p, c = _kernels, _pool_kernels, _conv_kernels
     return [
-        KernelCall(k.sort_rows, SortRows(batch, shape, n), (sites[points], np.int32(2 * n))),
+        KernelCall(k.sort_rows, SortRows(batch, shape, n), (sites[points], np.asarray(2 * n, np.int32))),
         KernelCall(k.sites, Sites(half, batch, n), (sites,)),
         KernelCall(k.kernel_map, Map(same, batch), (sites, sites)),
         KernelCall(k.merge_rows, True, (many, order, starts)),
@@ -72,8 +72,8 @@ def kernel_map(
     inputs: np.ndarray, outputs: np.ndarray, shape: tuple[int, ...], batch: int
 ) -> np.ndarray:
     """The map of a 3^3 submanifold convolution, int32 ``[27, n]``, by NumPy."""
-    taps = np.stack(np.indices((3, 3, 3)), axis=-1).reshape(-1, 3) - 1
-    keys = np.ravel_multi_index(inputs.T, (batch, *shape))
+    taps = np.asarray(list(np.ndindex(3, 3, 3))) - 1
+    keys = np.asarray(np.ravel_multi_index(tuple(inputs.T), (batch, *shape)))
     rows = []
     for tap in taps:
         at = outputs[:, 1:] + tap

@@ -49,7 +49,7 @@ def conv(
       onto: a tensor whose sites are those of the result, whether anything reaches them or not; its features play no
         part. None: the sites that are reached.
       plan: the entry of a :func:`plan` for this call; None: the map is built here.
-      precision: as in ``lax.conv_general_dilated``. On a CPU float32 is always float32.
+      precision: as in ``lax.conv_general_dilated``. The kernels have no TF32: float32 is always float32.
 
     Returns:
       :class:`VoxelTensor` of the dtype of ``x`` in the output's spatial shape.

@@ -42,7 +42,7 @@ def conv_transpose(
       capacity: as of :func:`conv`.
       onto: a tensor whose sites are those of the result; None: the sites that are reached.
       plan: the entry of a :func:`plan` for this call; None: the map is built here.
-      precision: as in ``lax.conv_transpose``. On a CPU float32 is always float32.
+      precision: as in ``lax.conv_transpose``. The kernels have no TF32: float32 is always float32.
 
     Returns:
       :class:`VoxelTensor` of the dtype of ``x`` in the output's spatial shape.

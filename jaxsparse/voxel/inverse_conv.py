@@ -41,7 +41,7 @@ def inverse_conv(
       kernel_dilation: its dilation.
       feature_group_count: groups of channels.
       plan: the entry of a :func:`plan` for this call; None: the map is built here.
-      precision: as in ``lax.conv_general_dilated``. On a CPU float32 is always float32.
+      precision: as in ``lax.conv_general_dilated``. The kernels have no TF32: float32 is always float32.
 
     Returns:
       :class:`VoxelTensor` with the sites of ``onto`` and no background.

@@ -33,7 +33,7 @@ def submanifold_conv(
       kernel_dilation: an integer or one a spatial dimension.
       feature_group_count: groups of channels; as many as there are channels: depthwise.
       plan: the entry of a :func:`plan` for this call; None: the map is built here.
-      precision: as in ``lax.conv_general_dilated``. On a CPU float32 is always float32.
+      precision: as in ``lax.conv_general_dilated``. The kernels have no TF32: float32 is always float32.
 
     Returns:
       :class:`VoxelTensor` with the sites of ``x``.
