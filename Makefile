@@ -249,6 +249,7 @@ docs: $(TEST_VENV)/.installed ## Write the generated parts of README and docs ag
 	$(TEST_VENV)/bin/python -m experiments benchmark block --report
 	$(TEST_VENV)/bin/python -m experiments benchmark live-weights --report
 	$(TEST_VENV)/bin/python -m experiments benchmark voxel --report
+	$(TEST_VENV)/bin/python -m experiments detector page experiments/results/kitti/detector_train.json experiments/results/kitti/detector.json --pictures docs/images/kitti_001545.png docs/images/kitti_007347.png --output docs/kitti.md
 	$(TEST_VENV)/bin/python -m experiments table configs/tables/mnist.yaml --report
 	$(TEST_VENV)/bin/python -m experiments table configs/tables/modelnet40_16.yaml --report
 	$(TEST_VENV)/bin/python -m experiments densities --report

@@ -119,14 +119,13 @@ def lines(train: dict[str, Any], found: dict[str, Any], pictures: list[Path]) ->
         "",
         "## Time",
         "",
-        f"A frame, mean over the {len(rows)}: dense detector {mean('dense'):.1f} ms; block-sparse, mask network and lists "
+        f"On a machine that other work shared. A frame, mean over the {len(rows)}: dense detector {mean('dense'):.1f} ms; block-sparse, mask network and lists "
         f"included, {mean('sparse'):.1f} ms, of which mask network and lists {mean('mask'):.1f} ms: "
         f"{mean('dense') / mean('sparse'):.2f} times. (The medians of each frame, the contestants in turn.)",
     ]
     if step_ms["dense"] and step_ms["sparse"]:
         text += [
-            f"A training step: {step_ms['dense']:.0f} ms dense, {step_ms['sparse']:.0f} ms block-sparse, on a machine that other "
-            "work shared.",
+            f"A training step: {step_ms['dense']:.0f} ms dense, {step_ms['sparse']:.0f} ms block-sparse.",
         ]
     text += ["", "## Pictures", ""]
     for picture in pictures:

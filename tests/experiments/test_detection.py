@@ -254,8 +254,9 @@ def _compiled_once(quick_compiles):
 
     def shared(config):
         steps, shape = made(config.model_dump_json())
-        fresh = dataclasses.replace(steps, state=jax.tree.map(jnp.copy, steps.state))
-        return fresh, Frames(config, shape)
+        # On a device by name, as what a checkpoint holds will be: jit would compile again.
+        state = jax.device_put(jax.tree.map(jnp.copy, steps.state), jax.devices()[0])
+        return dataclasses.replace(steps, state=state), Frames(config, shape)
 
     load_steps = trainer.load_steps
     with pytest.MonkeyPatch.context() as patch:
