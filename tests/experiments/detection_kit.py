@@ -28,7 +28,7 @@ SMALL = {
             "units": [1],
             "strides": [1],
             "kernel_dilations": [1],
-            "bins": [1, 2],
+            "bins": [1],
         },
         "stem_features": [4],
         "features": [8, 8],
