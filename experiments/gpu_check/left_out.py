@@ -16,6 +16,8 @@ _CPU_SIZES = "about the sizes of the CPU's workspaces"
 PATTERNS = {
     "tests/block/test_sharding.py::*": _DEVICES,
     "tests/nn/test_block_batch_norm.py::test_statistics_of_all_devices*": _DEVICES,
+    "tests/voxel/test_jax_rules.py::test_one_list_a_device*": _DEVICES,
+    "tests/voxel/test_layers.py::test_statistics_over_devices*": _DEVICES,
     "tests/direct/test_sharding.py::*": _DEVICES,
     "tests/direct/test_batch_norm.py::test_a_batch_over_devices_*": _DEVICES,
     "tests/direct/test_batch_norm.py::test_axis_name_inside_shard_map*": _DEVICES,
