@@ -121,17 +121,17 @@ cpp-test: ## C++ unit tests, and the check of the instruction-set objects
 	cmake --build build/ctests
 	$(CTEST) --test-dir build/ctests
 
-# Memory does not care which of two types of two bytes it is.
+# Memory does not care about the type but for its size: one of four bytes that is stored as it is computed, one of two that is not.
 cpp-asan: ## C++ unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	$(CTEST_CMAKE) -B build/ctests-asan -DJAXSPARSE_TESTS=ON -DJAXSPARSE_TEST_TYPES=float,double,F16 -DJAXSPARSE_SANITIZE=address,undefined $(SANITIZER_CMAKE)
+	$(CTEST_CMAKE) -B build/ctests-asan -DJAXSPARSE_TESTS=ON -DJAXSPARSE_TEST_TYPES=float,F16 -DJAXSPARSE_SANITIZE=address,undefined $(SANITIZER_CMAKE)
 	cmake --build build/ctests-asan
 	$(SANITIZER_ENV) $(CTEST) --test-dir build/ctests-asan
 
-# Threads do not care about the type: one that is stored as it is computed, and one that is not.
+# Threads do not care about the type. What is beyond 2^31 entries has shadows that no machine has the memory for.
 cpp-tsan: ## C++ unit tests under ThreadSanitizer
-	$(CTEST_CMAKE) -B build/ctests-tsan -DJAXSPARSE_TESTS=ON -DJAXSPARSE_TEST_TYPES=float,BF16 -DJAXSPARSE_TEST_WIDE_TYPES=float -DJAXSPARSE_SANITIZE=thread $(SANITIZER_CMAKE)
+	$(CTEST_CMAKE) -B build/ctests-tsan -DJAXSPARSE_TESTS=ON -DJAXSPARSE_TEST_TYPES=float -DJAXSPARSE_TEST_WIDE_TYPES=float -DJAXSPARSE_SANITIZE=thread $(SANITIZER_CMAKE)
 	cmake --build build/ctests-tsan
-	$(SANITIZER_ENV) $(CTEST) --test-dir build/ctests-tsan -E direct_on_
+	$(SANITIZER_ENV) $(CTEST) --test-dir build/ctests-tsan -E 'direct_on_|VoxelConv.LargeVolumes'
 
 fuzz: ## libFuzzer over the kernels, FUZZ_SECONDS each (default: half an hour)
 	$(CTEST_CMAKE) -B build/fuzz -DJAXSPARSE_FUZZ=ON -DJAXSPARSE_SANITIZE=address,undefined $(SANITIZER_CMAKE) -DCMAKE_CXX_COMPILER=$(CXX_FUZZ)

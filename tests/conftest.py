@@ -8,6 +8,10 @@ os.environ["XLA_FLAGS"] = (
     f"--xla_force_host_platform_device_count=8 {os.environ.get('XLA_FLAGS', '')}".strip()
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# XLA without most of its optimisation, on CPUs: it is most of the time of many tests, and our kernels are compiled already.
+# The core set runs with all that XLA does (.ci/run).
+if os.environ["JAX_PLATFORMS"] == "cpu":
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax
 import numpy as np
@@ -38,19 +42,21 @@ def _cache_of_the_session(tmp_path_factory):
         yield
 
 
-@pytest.fixture(scope="module")
-def quick_compiles():
-    """XLA without most of its optimisation, on CPUs: it is most of the time of many tests, and our kernels are compiled already.
-
-    JAX_DISABLE_MOST_OPTIMIZATIONS, 0 or 1, has the last word: the core set runs with all that XLA does (.ci/run).
-    """
-    name = "jax_disable_most_optimizations"
-    quick = os.environ["JAX_PLATFORMS"] == "cpu" and name.upper() not in os.environ
-    if quick:
-        jax.config.update(name, True)
-    yield
-    if quick:
-        jax.config.update(name, False)
+@pytest.fixture(autouse=True, scope="session")
+def _compiled_once(tmp_path_factory):
+    """What takes XLA long is kept on disk for the length of the tests: all their processes compile the same programs."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    folder /= "compiled"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (
+            ("jax_compilation_cache_dir", str(folder)),
+            ("jax_persistent_cache_min_compile_time_secs", 0.3),
+        ):
+            patch.setenv(name.upper(), str(value))
+            jax.config.update(name, value)
+        yield
 
 
 @pytest.fixture
