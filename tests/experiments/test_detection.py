@@ -244,7 +244,7 @@ def quiet():
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _compiled_once(quick_compiles):
+def _made_once():
     """Runs and evaluations of one configuration share the executables; each has a state and frames of its own."""
 
     @functools.cache
