@@ -53,6 +53,7 @@ from tests.argument_rows import (
 from tests.argument_voxel_conv import VOXEL_CONV
 from tests.argument_voxel_kit import VOXEL_KIT
 from tests.argument_voxel_layers import VOXEL_LAYERS
+from tests.argument_voxel_points import VOXEL_POINTS
 
 PAGE = """# Arguments: what is refused, and what odd values mean
 
@@ -316,7 +317,7 @@ TO_BCOO = section("SparseTensor.to_bcoo", method("to_bcoo"), {}, *BAD_SELF)
 
 TABLE: list[Row] = [
     *CONV, *CONV_WORKSPACE, *MAX_POOL, *RELU, *KIT, *FROM_DENSE, *FROM_COORDS, *FROM_BCOO, *FROM_ENTRIES, *VALIDATE, *TO_DENSE,
-    *TO_BCOO, *LAYERS, *KIT_LAYERS, *OPTIM, *BLOCK, *BLOCK_LAYERS, *VOXEL_CONV, *VOXEL_KIT, *VOXEL_LAYERS, *DATA,
+    *TO_BCOO, *LAYERS, *KIT_LAYERS, *OPTIM, *BLOCK, *BLOCK_LAYERS, *VOXEL_CONV, *VOXEL_POINTS, *VOXEL_KIT, *VOXEL_LAYERS, *DATA,
 ]  # fmt: skip
 
 

@@ -233,3 +233,42 @@ def conv_rows(rows, features, kernel, out_rows, w: Window, batch, groups=1, back
     return np.array([out[tuple(row)] for row in np.asarray(out_rows).tolist()]).reshape(
         len(out_rows), -1
     )
+
+
+def interpolated(dense, ground, place, batch, method):
+    """A dense volume ``[B, *spatial, C]``, continued by ``ground`` everywhere, at places ``[P, d]`` in voxels; float64."""
+    spatial = dense.shape[1:-1]
+
+    def voxel(element, at):
+        inside = 0 <= element < len(dense) and all(
+            0 <= i < n for i, n in zip(at, spatial, strict=True)
+        )
+        return dense[(element, *(int(i) for i in at))] if inside else ground
+
+    out = np.zeros((len(place), dense.shape[-1]))
+    for number, (element, point) in enumerate(zip(batch, place.astype(np.float64), strict=True)):
+        if method == "nearest":
+            out[number] = voxel(element, np.floor(point))
+            continue
+        low = np.floor(point - 0.5)
+        above = point - 0.5 - low
+        for up in np.ndindex((2,) * len(spatial)):
+            weight = np.prod(np.where(up, above, 1 - above))
+            out[number] += weight * voxel(element, low + up)
+    return out
+
+
+def voxelized(points, features, lower, edge, spatial, batch, batch_size, merge):
+    """Voxels that hold points: canonical sites ``[n, 1 + d]``, features in float64, the site of each point or -1."""
+    place = np.floor((points - points.dtype.type(lower)) * points.dtype.type(1 / edge))
+    held = {}
+    for number, (element, at) in enumerate(zip(batch, place, strict=True)):
+        if 0 <= element < batch_size and all(0 <= i < n for i, n in zip(at, spatial, strict=True)):
+            held.setdefault((int(element), *(int(i) for i in at)), []).append(number)
+    sites = sorted(held)
+    function = {"mean": np.mean, "sum": np.sum, "max": np.max}[merge]
+    merged = [function(features[held[site]].astype(np.float64), axis=0) for site in sites]
+    owner = np.full(len(points), -1)
+    for row, site in enumerate(sites):
+        owner[held[site]] = row
+    return np.array(sites).reshape(-1, 1 + len(spatial)), np.array(merged), owner

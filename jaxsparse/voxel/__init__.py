@@ -5,6 +5,7 @@ from jaxsparse.voxel.avg_pool import avg_pool, sum_pool
 from jaxsparse.voxel.batch_norm import BatchStatistics, batch_norm, batch_statistics
 from jaxsparse.voxel.conv import conv
 from jaxsparse.voxel.conv_transpose import conv_transpose
+from jaxsparse.voxel.devoxelize import devoxelize
 from jaxsparse.voxel.dropout import dropout
 from jaxsparse.voxel.global_pool import global_avg_pool, global_max_pool
 from jaxsparse.voxel.interop import kernel_from_spconv, kernel_to_spconv
@@ -18,12 +19,14 @@ from jaxsparse.voxel.split import split
 from jaxsparse.voxel.submanifold_conv import submanifold_conv
 from jaxsparse.voxel.tensor import VoxelTensor
 from jaxsparse.voxel.unpool import unpool
+from jaxsparse.voxel.voxelize import Voxelized, voxelize
 
 __all__ = [
     "BatchStatistics",
     "KernelMap",
     "Layer",
     "VoxelTensor",
+    "Voxelized",
     "add",
     "apply",
     "avg_pool",
@@ -32,6 +35,7 @@ __all__ = [
     "concat",
     "conv",
     "conv_transpose",
+    "devoxelize",
     "dropout",
     "global_avg_pool",
     "global_max_pool",
@@ -48,4 +52,5 @@ __all__ = [
     "submanifold_conv",
     "sum_pool",
     "unpool",
+    "voxelize",
 ]

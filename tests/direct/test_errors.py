@@ -100,8 +100,14 @@ def public_functions():
     lists = block.BlockIndices
     yield "block.BlockIndices.from_indices", set(inspect.signature(lists.from_indices).parameters)
     yield "block.BlockIndices.validate", {"indices", "count", "geometry", "batch_size"}
-    for name in ("conv", "submanifold_conv", "conv_transpose", "inverse_conv", "kernel_from_spconv", "kernel_to_spconv"):  # fmt: skip
-        yield f"voxel.{name}", set(inspect.signature(getattr(voxel, name)).parameters)
+    for name in voxel.__all__:
+        if inspect.isfunction(getattr(voxel, name)):
+            yield f"voxel.{name}", set(inspect.signature(getattr(voxel, name)).parameters)
+    for name in ("from_coords", "from_dense", "to_dense"):
+        made = getattr(voxel.VoxelTensor, name)
+        yield f"voxel.VoxelTensor.{name}", set(inspect.signature(made).parameters)
+    fields = {"coords", "features", "count", "batch_size", "spatial_shape", "background"}
+    yield "voxel.VoxelTensor.validate", fields
     for module, prefix in ((nn, "nn."), (models, "models."), (optim, "optim.")):
         for name in module.__all__:
             public = getattr(module, name)
