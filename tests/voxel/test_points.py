@@ -12,7 +12,6 @@ from jaxsparse import voxel
 from tests import oracle_voxel
 from tests.voxel.common import some_rows, tensor
 
-pytestmark = pytest.mark.usefixtures("quick_compiles")
 LOWER, EDGE, BATCH = -1.0, 0.4, 2
 SPATIAL = {1: (9,), 2: (5, 6), 3: (4, 3, 5), 4: (3, 2, 3, 2)}
 BOX = {d: (LOWER, [LOWER + EDGE * n for n in s]) for d, s in SPATIAL.items()}
